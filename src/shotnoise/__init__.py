@@ -1,0 +1,35 @@
+"""shotnoise: from a noisy camera, or any pile of noisy images, to a denoiser that is measured and running.
+
+The public names load on first use, so that ``import shotnoise`` stays cheap.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shotnoise.denoiser import Denoiser
+    from shotnoise.images import Image, open_image, save_image
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Denoiser": "shotnoise.denoiser",
+    "Image": "shotnoise.images",
+    "open_image": "shotnoise.images",
+    "save_image": "shotnoise.images",
+}
+_ROOMS = ("denoiser", "engines", "errors", "evaluation", "export", "images", "networks", "noise", "store")
+
+__all__ = ["Denoiser", "Image", "__version__", "open_image", "save_image"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    if name in _ROOMS:  # so that `shotnoise.networks.create(...)` works after `import shotnoise`
+        return importlib.import_module(f"shotnoise.{name}")
+    raise AttributeError(f"module 'shotnoise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ROOMS])

@@ -1,0 +1,79 @@
+"""The card: what a model says about itself, carried inside its file.
+
+An ``.onnx`` file holds it as JSON under the metadata key :data:`CARD_KEY`, a ``.safetensors`` checkpoint in its
+header under the same key. There is no sidecar to lose.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shotnoise.errors import ModelError
+
+__all__ = ["CARD_KEY", "Card", "Score"]
+
+CARD_KEY = "shotnoise.card"
+
+
+class Score(BaseModel):
+    """One measured number: what `shotnoise evaluate` printed for a protocol."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: str
+    psnr: float = Field(description="dB, mean over the pictures")
+    ssim: float
+    noisy_psnr: float = Field(description="dB of the input, to see the gain")
+
+
+class Card(BaseModel):
+    """Everything needed to run a model properly and to judge whether to trust it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    name: str
+    title: str = ""
+    kind: Literal["rgb", "gray", "raw", "mri"]
+    channels: int = Field(ge=1, description="channels of input and output")
+    level: Literal["none", "sigma"] = Field(
+        default="none",
+        description="'sigma': the model takes the noise standard deviation, in units of the picture, as input `level`",
+    )
+    noise: str = Field(default="", description="the noise it was trained for, in words")
+    sigma_range: tuple[float, float] | None = Field(
+        default=None, description="noise standard deviations seen in training, in units of 0..1"
+    )
+    multiple: int = Field(default=1, ge=1, description="height and width must be multiples of this")
+    halo: int | None = Field(
+        default=0,
+        description="pixels of context a tile needs on each side for an exact result; None: the network looks "
+        "at the whole picture, so tiling changes the result",
+    )
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    network: str = Field(default="", description="name in `shotnoise networks`")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="constructor arguments of the network")
+    parameters: int = 0
+    recipe: str = Field(default="", description="name of the training recipe")
+    recipe_sha256: str = ""
+    trained_on: list[str] = Field(default_factory=list, description="training data and its licence, one line each")
+    scores: list[Score] = Field(default_factory=list)
+    limits: list[str] = Field(default_factory=list, description="what it should not be used for")
+    licence: str = ""
+    made_with: str = Field(default="", description="shotnoise version that made the file")
+
+    @classmethod
+    def parse(cls, text: str | bytes, source: str) -> "Card":
+        """Read a card from JSON; `source` names the file in the error message."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the card"
+            raise ModelError(
+                f"{source}: its card is not usable ({where}: {first['msg']}); export the model again with this version"
+            ) from None
+
+    def to_json(self) -> str:
+        """The card as JSON, for the model file."""
+        return self.model_dump_json()

@@ -1,0 +1,94 @@
+"""`shotnoise train`: a recipe and pictures -> a run folder."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="A packaged recipe (`shotnoise recipes`) or a YAML file.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folder of pictures, or a store from `shotnoise pack`; may be repeated.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.steps=1000.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The run folder; runs/RECIPE by default.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    stop_at: Annotated[
+        int | None, typer.Option(metavar="STEP", help="End at this step of the schedule, to be resumed later.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    devices: Annotated[int, typer.Option(help="How many processes, one device each.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Train a network as a recipe says.
+
+    Ctrl-C keeps what was learned; `--resume RUN` goes on from there, with the loss curve it would have had.
+    """
+    from shotnoise.errors import RecipeError, require
+
+    for module in ("torch", "lightning", "lmdb", "tensorboard"):
+        require(module, "train", "training")
+    from shotnoise.recipe import load_recipe
+    from shotnoise.training import train as train_recipe
+
+    if (recipe is None) == (resume is None):
+        raise typer.BadParameter("give either a recipe to start or --resume RUN to go on")
+    if resume is not None:
+        if data or overrides or output:
+            raise typer.BadParameter(
+                "--resume goes on with the recipe and data of the run; start a new one to change them"
+            )
+        if not (resume / "recipe.yaml").is_file():
+            raise RecipeError(f"{resume}: no recipe.yaml here, so this is not a run folder")
+        loaded, folder = load_recipe(resume / "recipe.yaml"), resume
+    else:
+        loaded = load_recipe(str(recipe), overrides=overrides or (), data=data or ())
+        folder = output or Path("runs") / loaded.name.replace("/", "-")
+    screen = Console(stderr=True)
+    columns = (
+        TextColumn("{task.fields[step]}"), BarColumn(), TimeElapsedColumn(), TextColumn("to go"),
+        TimeRemainingColumn(), TextColumn("loss {task.fields[loss]}  {task.fields[psnr]}"),
+    )  # fmt: skip
+    if not screen.is_terminal:
+        _narrate()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        bar = progress.add_task("train", total=loaded.training.steps, step="starting", loss="-", psnr="")
+
+        def report(step: int, steps: int, loss: float, psnr: float | None) -> None:
+            shown = "" if psnr is None else f"validation {psnr:.2f} dB"
+            progress.update(bar, completed=step, step=f"step {step:,}/{steps:,}", loss=f"{loss:.4f}", psnr=shown)
+
+        run = train_recipe(
+            loaded,
+            folder,
+            resume=resume is not None,
+            stop_at=stop_at,
+            report=report,
+            accelerator=device,
+            devices=devices,
+        )
+    if as_json:
+        typer.echo(json.dumps({"run": str(run.folder), "best": str(run.best), "step": run.step, "psnr": run.psnr}))
+    else:
+        typer.echo(f"{run.folder}: step {run.step:,}, best validation {run.psnr:.2f} dB")
+        typer.echo(f"next: shotnoise evaluate {run.folder} --protocol kodak24 --data DIR")
+        typer.echo(f"      shotnoise export {run.folder} -o model.onnx")
+
+
+def _narrate() -> None:
+    """Without a terminal there is no bar: send the log lines to stderr instead."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("shotnoise.training").addHandler(handler)

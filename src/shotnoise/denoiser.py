@@ -1,0 +1,256 @@
+"""The thing a user holds: a model, an engine, a strength; pictures of any size and depth in, the same kind out.
+
+Units: every noise level here and on the command line (`level`, `Result.sigma`, `Result.removed`) is a standard
+deviation in counts of 8 bits, 0..255, whatever the type of the picture, as the literature gives it. Everything below
+this module works in 0..1.
+"""
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from shotnoise.engines import Engine, OutOfMemoryError, open_engine
+from shotnoise.errors import ModelError, PictureError, RecipeError
+from shotnoise.images import Image
+from shotnoise.images.image import full_scale
+from shotnoise.sensor import estimate_sigma
+from shotnoise.tiling import DEFAULT_BUDGET, Plan, plan_tiles, read_tile
+
+__all__ = ["COUNTS", "STRONGEST", "Denoiser", "Result"]
+
+COUNTS = 255.0  # noise levels in counts per noise level in 0..1
+STRONGEST = 2.0
+
+_FORCED_HALO = 64  # for tiles of a network that looks at the whole picture, where the user insists
+_VISIBLE = 2.0  # counts of noise from which a result that changes nothing deserves a word
+_BRIGHTEST = 4.0  # floating-point values above this are not a picture in 0..1
+
+Progress = Callable[[float], None]
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A denoised picture and what happened.
+
+    Attributes:
+        image: the picture; alpha, ICC profile and EXIF are those of the input.
+        sigma: noise level of the input in counts: given, or estimated; None when nothing was done.
+        removed: root mean square of what was taken away, in counts.
+        tiles: how the picture was cut (:meth:`shotnoise.tiling.Plan.describe`).
+        seconds: time of the whole, reading and writing files not included.
+        notes: what a user should know, one line each.
+    """
+
+    image: Image
+    sigma: float | None
+    removed: float
+    tiles: dict[str, Any]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+class Denoiser:
+    """Takes the noise out of pictures.
+
+    Args:
+        model: name of a bundled model, an .onnx file, a checkpoint, a run folder; or an engine that is already open.
+        engine: "auto", "onnxruntime", "openvino" or "torch".
+        strength: 0 returns the picture unchanged, 1 is the result of the model, between them the two are mixed. Up to
+            2, a model that takes the noise level is told a level that many times higher; any other model's correction
+            is multiplied.
+        level: standard deviation of the noise in counts (0..255), for models that take it; None: estimated for each
+            picture.
+        tile: longest side of the windows in pixels; None: chosen for about 0.25 to 3 GB of memory, by the network.
+        threads: CPU threads; None: all cores.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Engine = "photo",
+        *,
+        engine: str = "auto",
+        strength: float = 1.0,
+        level: float | None = None,
+        tile: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if not 0 <= strength <= STRONGEST:
+            raise RecipeError(f"strength is {strength}; expected 0 (unchanged) to 1 (the model's result), at most 2")
+        if level is not None and not 0 <= level <= COUNTS:
+            raise RecipeError(f"level is {level}; expected a noise standard deviation in counts, 0 to 255")
+        self.engine = open_engine(model, engine, threads=threads) if isinstance(model, str | os.PathLike) else model
+        self.card = self.engine.card
+        if (self.card.kind, self.card.channels) not in (("rgb", 3), ("gray", 1)):
+            raise ModelError(
+                f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "
+                "expected one for rgb or gray pictures"
+            )
+        if level is not None and self.card.level == "none":
+            raise ModelError(
+                f"the model '{self.card.name}' takes no noise level; leave the level out and use the strength"
+            )
+        self.strength = strength
+        self.level = level
+        self.tile = tile
+
+    @overload
+    def __call__(self, picture: Image, *, progress: Progress | None = None) -> Image: ...
+    @overload
+    def __call__(self, picture: Array, *, progress: Progress | None = None) -> Array: ...
+    def __call__(self, picture: Image | Array, *, progress: Progress | None = None) -> Image | Array:
+        """Denoise one picture.
+
+        Args:
+            picture: an :class:`~shotnoise.images.Image`, or an array (H, W), (H, W, 1), (H, W, 3) or, with alpha,
+                (H, W, 2), (H, W, 4); uint8, uint16 or floating point in 0..1. Floating-point results are not clipped,
+                and alpha is not touched.
+            progress: called with the share that is done, up to 1.
+
+        Returns:
+            The same kind, shape and type.
+        """
+        if isinstance(picture, Image):
+            return self.run(picture, progress=progress).image
+        if picture.dtype.kind == "b":
+            raise PictureError("array of type bool; expected uint8, uint16 or floating point in 0..1")
+        image = Image.from_array(picture)
+        result = picture.copy()  # with its alpha, and in its own type where that is wider than float32
+        if self.strength != 0:
+            first = result if result.ndim == 2 else result[:, :, 0]
+            colours = first if image.channels == 1 else result[:, :, :3]
+            colours[:] = self.run(image, progress=progress).image.pixels
+        return result
+
+    def run(self, image: Image, *, progress: Progress | None = None) -> Result:
+        """Denoise one picture, and say what happened."""
+        started = time.perf_counter()
+        if self.strength == 0:
+            return Result(image, None, 0.0, {}, time.perf_counter() - started)
+        sigma = COUNTS * estimate_sigma(image.pixels) if self.level is None else self.level
+        level, notes = self._model_level(sigma)
+        if self.card.halo is None and self.tile is not None:
+            notes.append("this network looks at the whole picture, so tiles change its result; seams are possible")
+        pixels, removed, plan = self._in_tiles(image.pixels, level, notes, progress)
+        if sigma > _VISIBLE and removed < 0.2 * sigma * min(self.strength, 1):
+            notes.append(
+                f"the result is nearly identical to the input: {removed:.1f} counts taken away where the noise is "
+                f"about {sigma:.1f}; try a higher strength or another model"
+            )
+        seconds = time.perf_counter() - started
+        return Result(image.with_pixels(pixels), sigma, removed, plan.describe(), seconds, tuple(notes))
+
+    def _model_level(self, sigma: float) -> tuple[float | None, list[str]]:
+        """What the model is told, in 0..1, and what to tell the user about it."""
+        if self.card.level == "none":
+            return None, []
+        wanted = sigma * max(self.strength, 1)
+        highest = COUNTS * self.card.sigma_range[1] if self.card.sigma_range else math.inf
+        if wanted <= highest:
+            return wanted / COUNTS, []
+        note = f"a noise level of {wanted:.0f} is more than the model was trained for; took its highest, {highest:.0f}"
+        return highest / COUNTS, [note]
+
+    def _in_tiles(
+        self, pixels: Array, level: float | None, notes: list[str], progress: Progress | None
+    ) -> tuple[Array, float, Plan]:
+        """Try the planned windows, and smaller ones while the memory does not suffice."""
+        budget = sys.maxsize if self.card.halo is None else DEFAULT_BUDGET
+        halo = _FORCED_HALO if self.card.halo is None and self.tile is not None else self.card.halo or 0
+        while True:
+            height, width = pixels.shape[:2]
+            multiple = self.card.multiple
+            plan = plan_tiles(height, width, multiple=multiple, halo=halo, tile=self.tile, budget=budget)
+            try:
+                return *_Work(self, pixels, level, notes).run(plan, progress), plan
+            except OutOfMemoryError:
+                area = plan.window[0] * plan.window[1]
+                if self.tile is not None or self.card.halo is None or area <= (2 * halo + multiple) ** 2:
+                    raise
+                budget = area // 2
+                note = "the memory did not suffice for the usual tiles; worked in smaller ones"
+                notes.extend([note] if note not in notes else [])
+
+
+class _Work:
+    """One picture on its way through the model: from its own type to float32 and back, tile by tile."""
+
+    def __init__(self, denoiser: Denoiser, pixels: Array, level: float | None, notes: list[str]) -> None:
+        self._engine = denoiser.engine
+        # Beyond 1 a model that takes the level has been told a higher one instead.
+        self._mix = denoiser.strength if level is None else min(denoiser.strength, 1.0)
+        self._pixels = pixels
+        self._white = full_scale(pixels.dtype)
+        self._floating = pixels.dtype.kind == "f"
+        self._level = level
+        self._notes = notes
+
+    def run(self, plan: Plan, progress: Progress | None) -> tuple[Array, float]:
+        """The clean pixels, and the root mean square of what was taken away, in counts."""
+        result = np.empty_like(self._pixels)
+        squares, strange, brightest = 0.0, 0, 0.0
+        for done, tile in enumerate(plan.tiles, start=1):
+            window = _planes(read_tile(self._pixels, tile))
+            noisy = np.multiply(window, np.float32(1 / self._white), dtype=np.float32, order="C")
+            bad = ~np.isfinite(noisy) if self._floating else None
+            if bad is not None:
+                noisy[bad] = 0  # or the network would spread it
+                brightest = max(brightest, float(np.abs(noisy).max()))
+            clean = self._model(noisy)
+            keep = (slice(None), *tile.keep)
+            change = clean[keep] - noisy[keep]
+            if self._mix != 1:
+                change *= np.float32(self._mix)
+            squares += float(np.vdot(change, change))
+            change += noisy[keep]
+            target = _planes(result[tile.write])
+            target[:] = self._in_own_type(change)
+            if bad is not None:
+                np.copyto(target, window[keep], where=bad[keep])
+                strange += int(np.count_nonzero(bad[keep]))
+            if progress is not None:
+                progress(done / len(plan.tiles))
+        if not math.isfinite(squares):
+            if brightest > _BRIGHTEST:
+                raise PictureError(f"values up to {brightest:.4g}; expected floating-point pixels in 0..1")
+            raise ModelError("the result of the model has values that are not finite; the model file is damaged")
+        if strange:
+            self._notes.append(f"{strange} values are not finite and were left as they are")
+        if brightest > _BRIGHTEST:
+            self._notes.append(
+                f"values up to {brightest:.4g}: floating-point pictures are taken as 0..1; divide by the value of white"
+            )
+        return result, COUNTS * math.sqrt(squares / result.size)
+
+    def _model(self, noisy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Planes (P, H, W) through the engine, whatever channels the model has."""
+        if self._engine.card.channels == 1:  # a gray model sees the three colours as three pictures
+            batch = noisy[:, None]
+        else:
+            batch = np.ascontiguousarray(np.broadcast_to(noisy, (3, *noisy.shape[1:])))[None]
+        level = None if self._level is None else np.full((len(batch), 1, 1, 1), self._level, np.float32)
+        clean = self._engine.run(batch, level)
+        if len(noisy) == 1:  # a gray picture: the mean of the three colours, or the only plane there is
+            return np.asarray(clean[0].mean(axis=0, keepdims=True))
+        return clean.reshape(noisy.shape)
+
+    def _in_own_type(self, values: npt.NDArray[np.float32]) -> Array:
+        """Round half up and clip for integers; floating point as it is. Works in `values`."""
+        if self._floating:
+            return values
+        values *= np.float32(self._white)
+        values += np.float32(0.5)
+        with np.errstate(invalid="ignore"):  # not a number: found out by the caller
+            return np.clip(values, 0, self._white, out=values).astype(self._pixels.dtype)
+
+
+def _planes(pixels: Array) -> Array:
+    """(H, W) or (H, W, 3) -> a view (1, H, W) or (3, H, W)."""
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

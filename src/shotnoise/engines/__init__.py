@@ -1,0 +1,6 @@
+"""Engines: from array to array. Which one runs a model is chosen by name, or by what the file and the machine are."""
+
+from shotnoise.engines.choice import ENGINES, EngineStatus, available_engines, open_engine
+from shotnoise.engines.engine import Engine, OutOfMemoryError
+
+__all__ = ["ENGINES", "Engine", "EngineStatus", "OutOfMemoryError", "available_engines", "open_engine"]

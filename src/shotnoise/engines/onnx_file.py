@@ -1,0 +1,209 @@
+"""Reading what an .onnx file says about itself, without an engine and without the `onnx` package.
+
+A model file comes from anywhere, so it is looked through before an engine sees it: it must be one file that names no
+other (external data could point to any path), carry a card, and have the inputs that its card promises. The format is
+protobuf: a sequence of (field number, value), nested.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shotnoise.card import CARD_KEY, Card
+from shotnoise.engines.engine import Array
+from shotnoise.errors import ModelError
+
+__all__ = ["OnnxFile", "read_onnx"]
+
+_FLOAT = 1  # TensorProto.FLOAT
+_EXTERNAL = 1  # TensorProto.EXTERNAL
+_DEEPEST = 32  # subgraphs in subgraphs
+
+_Value = tuple[int, list[int]]  # element type, sizes with 0 for a free one; no sizes where the rank is not stated
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """A model file that passed inspection; `content` is exactly what was inspected."""
+
+    path: Path
+    content: bytes
+    card: Card
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of the file."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def feed(self, noisy: Array, level: Array | None) -> dict[str, Array]:
+        """The inputs of the model by name, contiguous; `level` must be there exactly where the card wants it."""
+        if (level is not None) != (self.card.level == "sigma"):
+            wants = "the noise level" if level is None else "no noise level"
+            raise ModelError(f"{self.path}: the model takes {wants} as input; its card says level '{self.card.level}'")
+        inputs = {"noisy": np.ascontiguousarray(noisy, np.float32)}
+        if level is not None:
+            inputs["level"] = np.ascontiguousarray(level, np.float32)
+        return inputs
+
+    def result(self, noisy: Array, clean: Any) -> Array:
+        """The output of the model, which must have the shape of its input."""
+        if clean.shape != noisy.shape:
+            raise ModelError(f"{self.path}: turned {noisy.shape} into {clean.shape}; expected the same shape")
+        return np.asarray(clean, np.float32)
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """Inspect a model file; a ModelError says what is wrong with it."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: the model cannot be read ({error.strerror}); expected an .onnx file") from None
+    try:
+        metadata, graphs, external = _model(memoryview(content))
+        inputs, outputs = _signature(graphs)
+    except (ValueError, IndexError, UnicodeDecodeError):
+        raise ModelError(
+            f"{path}: not an ONNX file, or a damaged one; expected a model exported by shotnoise"
+        ) from None
+    if external:
+        raise ModelError(f"{path}: its weights are in a second file; export it again as one file without external data")
+    if CARD_KEY not in metadata:
+        raise ModelError(
+            f"{path}: carries no shotnoise card, so nothing is known about its input; make it with 'shotnoise export'"
+        )
+    card = Card.parse(metadata[CARD_KEY], str(path))
+    _check(path, card, inputs, outputs)
+    return OnnxFile(path, content, card)
+
+
+def _check(path: Path, card: Card, inputs: dict[str, _Value], outputs: dict[str, _Value]) -> None:
+    expected = {"noisy", "level"} if card.level == "sigma" else {"noisy"}
+    if set(inputs) != expected or "clean" not in outputs:
+        raise ModelError(
+            f"{path}: has the inputs {_names(inputs)} and outputs {_names(outputs)}; its card (level '{card.level}') "
+            f"promises {_names(expected)} and clean: export the model again"
+        )
+    wrong = [name for name in (*inputs, "clean") if {**outputs, **inputs}[name][0] != _FLOAT]
+    if wrong:
+        raise ModelError(f"{path}: {_names(wrong)} must be float32; export the model again")
+    sizes = inputs["noisy"][1]
+    if sizes and (len(sizes) != 4 or sizes[1] not in (0, card.channels)):
+        raise ModelError(f"{path}: its input has the shape {sizes}; its card promises {card.channels} channels, NCHW")
+    if any(sizes[2:]):
+        raise ModelError(f"{path}: its input is fixed to {sizes[2]}x{sizes[3]} pixels; export it with free sizes")
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The fields of one message: integers, or the bytes of strings and nested messages; fixed-size numbers left out."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        kind = key & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+            yield key >> 3, value
+        elif kind == 2:
+            size, at = _varint(data, at)
+            if at + size > len(data):
+                raise ValueError("truncated")
+            yield key >> 3, data[at : at + size]
+            at += size
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            raise ValueError("not protobuf")
+    if at > len(data):
+        raise ValueError("truncated")
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise ValueError("not protobuf")
+
+
+def _messages(data: memoryview, number: int) -> Iterator[memoryview]:
+    for field, value in _fields(data):
+        if field == number and isinstance(value, memoryview):
+            yield value
+
+
+def _integer(data: memoryview, number: int) -> int:
+    """The last one counts, as in every protobuf reader."""
+    return next((value for field, value in reversed([*_fields(data)]) if field == number and isinstance(value, int)), 0)
+
+
+def _text(data: memoryview, number: int) -> str:
+    return "".join(str(value, "utf-8") for value in [*_messages(data, number)][-1:])
+
+
+def _model(data: memoryview) -> tuple[dict[str, str], list[memoryview], bool]:
+    """Metadata, graph (whose parts a reader would merge), and whether any tensor lies outside the file."""
+    graphs = [*_messages(data, 7)]
+    if not graphs:
+        raise ValueError("no graph")
+    metadata = {_text(entry, 1): _text(entry, 2) for entry in _messages(data, 14)}
+    nodes = (node for function in _messages(data, 25) for node in _messages(function, 7))
+    external = any(_external_in_graph(graph, 0) for graph in graphs) or any(_external_in_node(n, 0) for n in nodes)
+    return metadata, graphs, external
+
+
+def _external_in_graph(graph: memoryview, depth: int) -> bool:
+    if depth > _DEEPEST:
+        raise ValueError("nested too deeply")
+    sparse = (tensor for pair in _messages(graph, 15) for number in (1, 2) for tensor in _messages(pair, number))
+    return (
+        any(_external(tensor) for tensor in _messages(graph, 5))
+        or any(_external(tensor) for tensor in sparse)
+        or any(_external_in_node(node, depth) for node in _messages(graph, 1))
+    )
+
+
+def _external_in_node(node: memoryview, depth: int) -> bool:
+    for attribute in _messages(node, 5):
+        for field, value in _fields(attribute):
+            if not isinstance(value, memoryview):
+                continue
+            if field in (5, 10) and _external(value):
+                return True
+            if field in (22, 23) and any(_external(t) for number in (1, 2) for t in _messages(value, number)):
+                return True
+            if field in (6, 11) and _external_in_graph(value, depth + 1):
+                return True
+    return False
+
+
+def _external(tensor: memoryview) -> bool:
+    return _integer(tensor, 14) == _EXTERNAL or any(True for _ in _messages(tensor, 13))
+
+
+def _signature(graphs: list[memoryview]) -> tuple[dict[str, _Value], dict[str, _Value]]:
+    """Inputs and outputs of a graph; initialisers that old files list among the inputs left out."""
+    constants = {_text(tensor, 8) for graph in graphs for tensor in _messages(graph, 5)}
+    inputs = dict(_value(info) for graph in graphs for info in _messages(graph, 11))
+    outputs = dict(_value(info) for graph in graphs for info in _messages(graph, 12))
+    return {name: value for name, value in inputs.items() if name not in constants}, outputs
+
+
+def _value(info: memoryview) -> tuple[str, _Value]:
+    kind = 0
+    sizes: list[int] = []
+    for type_ in _messages(info, 2):
+        for tensor in _messages(type_, 1):
+            kind = _integer(tensor, 1)
+            for shape in _messages(tensor, 2):
+                sizes = [_integer(dimension, 1) for dimension in _messages(shape, 1)]
+    return _text(info, 1), (kind, sizes)

@@ -1,0 +1,68 @@
+"""torch: runs checkpoints and run folders before they are exported; needs the extra `train`.
+
+The only engine below the line where torch is allowed; nothing imports it but the table of engines, by name.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shotnoise.card import Card
+from shotnoise.engines.engine import Array, OutOfMemoryError
+from shotnoise.errors import EngineError, ModelError
+from shotnoise.networks.card import bare_card
+from shotnoise.networks.checkpoint import load_with_card
+
+__all__ = ["TorchEngine"]
+
+
+class TorchEngine:
+    """Runs a network of the zoo.
+
+    Args:
+        path: a run folder, one of our checkpoints, or an official one that is recognised.
+        threads: CPU threads; None leaves it to torch.
+        reason: why this engine was chosen.
+    """
+
+    card: Card
+
+    def __init__(self, path: Path, *, threads: int | None = None, reason: str = "asked for") -> None:
+        network, card = load_with_card(path)
+        self.card = card or bare_card(network, path)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._network = network.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._reason = reason
+        if threads is not None:
+            torch.set_num_threads(threads)
+
+    def run(self, noisy: Array, level: Array | None = None) -> Array:
+        """See :class:`~shotnoise.engines.engine.Engine`."""
+        picture = torch.from_numpy(np.ascontiguousarray(noisy)).to(self._device)
+        sigma = None if level is None else torch.from_numpy(np.ascontiguousarray(level)).to(self._device)
+        try:
+            with torch.inference_mode():
+                clean: Array = self._network(picture, sigma).float().cpu().contiguous().numpy()
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            size = f"{noisy.shape[-2]}x{noisy.shape[-1]}"
+            raise OutOfMemoryError(f"no memory for a window of {size} pixels ({error}); use smaller tiles") from None
+        except RuntimeError as error:
+            if "allocate memory" in str(error):
+                raise OutOfMemoryError("torch ran out of memory; use smaller tiles") from None
+            raise EngineError(f"the network failed in torch ({str(error).splitlines()[0]})") from None
+        if clean.shape != noisy.shape:
+            raise ModelError(f"the network turned {noisy.shape} into {clean.shape}; expected the same shape")
+        return clean
+
+    def describe(self) -> dict[str, Any]:
+        """See :class:`~shotnoise.engines.engine.Engine`."""
+        return {
+            "engine": "torch",
+            "version": torch.__version__,
+            "provider": self._device.type,
+            "threads": torch.get_num_threads(),
+            "precision": self.card.precision,
+            "reason": f"{self._reason}; on the {'GPU' if self._device.type == 'cuda' else 'CPU'}",
+        }

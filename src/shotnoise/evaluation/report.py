@@ -1,0 +1,136 @@
+"""What a measurement found, as numbers, JSON and CSV."""
+
+import csv
+import io
+import json
+import math
+import os
+import statistics
+import uuid
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from shotnoise.card import Score
+from shotnoise.errors import ModelError, StoreError
+from shotnoise.evaluation.protocols import Protocol
+
+__all__ = ["Evaluation", "PictureScore", "read_scores", "write_csv", "write_json"]
+
+
+@dataclass(frozen=True)
+class PictureScore:
+    """The scores of one picture.
+
+    Attributes:
+        picture: its path below the folder.
+        height: rows.
+        width: columns.
+        noisy_psnr: dB of the noisy input, after the same quantisation as the output.
+        psnr: dB of the output.
+        ssim: structural similarity of the output.
+        seconds: time of the denoiser alone.
+    """
+
+    picture: str
+    height: int
+    width: int
+    noisy_psnr: float
+    psnr: float
+    ssim: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A protocol's result for one denoiser.
+
+    Attributes:
+        protocol: the rules.
+        folder: where the pictures were.
+        rows: one per picture, in their order.
+        failed: pictures that could not be measured, with the reason; not part of the means.
+        warnings: why the numbers may not be comparable with published ones.
+    """
+
+    protocol: Protocol
+    folder: Path
+    rows: tuple[PictureScore, ...]
+    failed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def mean(self, column: str) -> float:
+        """The mean of "noisy_psnr", "psnr", "ssim" or "seconds" over the pictures."""
+        return statistics.fmean(getattr(row, column) for row in self.rows)
+
+    def score(self) -> Score:
+        """The means as a line for a model's card."""
+        return Score(
+            protocol=self.protocol.name,
+            psnr=round(self.mean("psnr"), 3),
+            ssim=round(self.mean("ssim"), 4),
+            noisy_psnr=round(self.mean("noisy_psnr"), 3),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON values; an infinite PSNR (equal pictures) becomes null."""
+        return {
+            "protocol": self.protocol.facts(),
+            "folder": str(self.folder),
+            "pictures": len(self.rows),
+            "mean": {column: _finite(self.mean(column)) for column in ("noisy_psnr", "psnr", "ssim", "seconds")},
+            "rows": [{name: _finite(value) for name, value in asdict(row).items()} for row in self.rows],
+            "failed": list(self.failed),
+            "warnings": list(self.warnings),
+        }
+
+
+def read_scores(path: Path) -> list[Score]:
+    """The scores in a file that `shotnoise evaluate --json` wrote."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            Score(
+                protocol=evaluation["protocol"]["name"],
+                psnr=round(evaluation["mean"]["psnr"], 3),
+                ssim=round(evaluation["mean"]["ssim"], 4),
+                noisy_psnr=round(evaluation["mean"]["noisy_psnr"], 3),
+            )
+            for evaluation in content["evaluations"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path}: not a file of `shotnoise evaluate --json` ({type(error).__name__}: {error})"
+        ) from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain JSON values; the file appears complete or not at all."""
+    _write(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, evaluations: list[Evaluation]) -> None:
+    """Write one line per protocol and picture; the file appears complete or not at all."""
+    text = io.StringIO(newline="")
+    columns = [field.name for field in fields(PictureScore)]
+    table = csv.writer(text)
+    table.writerow(["protocol", *columns])
+    for evaluation in evaluations:
+        for row in evaluation.rows:
+            table.writerow([evaluation.protocol.name, *(getattr(row, column) for column in columns)])
+    _write(path, text.getvalue())
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot write the result ({error.strerror})") from None
+    finally:
+        temporary.unlink(missing_ok=True)

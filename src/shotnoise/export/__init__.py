@@ -1,0 +1,6 @@
+"""Torch -> one .onnx that carries its card, checked against torch; and what a network costs."""
+
+from shotnoise.export.cost import Cost, cost
+from shotnoise.export.onnx import Export, export
+
+__all__ = ["Cost", "Export", "cost", "export"]

@@ -1,0 +1,40 @@
+"""The Network contract: what every architecture of the zoo promises, as class data and one `forward`."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+__all__ = ["Network", "Source"]
+
+# Words for the table of `shotnoise networks`: title, authors, venue.
+Source = str
+
+
+class Network(nn.Module):
+    """Base of all architectures.
+
+    A subclass has a keyword constructor whose defaults are the published configuration, keeps the key names of the
+    official state dicts, and states its limits as data. It never pads, crops, tiles, downloads or samples: the
+    runner does, and randomness is an input.
+    """
+
+    source: ClassVar[Source] = ""
+    multiple: int = 1  # height and width of the input must be multiples of this
+    level: Literal["none", "sigma"] = "none"  # 'sigma': forward wants the noise level
+    channels: int  # of input and output, without any level plane
+
+    def forward(self, noisy: Tensor, level: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
+        """Denoise a batch.
+
+        Args:
+            noisy: (B, C, H, W) float, the range of the training data.
+            level: noise standard deviation in units of `noisy`, (B, 1, 1, 1) or (B, 1, H, W); None where unused.
+            latent: extra random input of networks that sample; None where unused.
+        """
+        raise TypeError(f"{type(self).__name__} defines no forward pass")
+
+    @classmethod
+    def arguments_from(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """Constructor arguments read off a state dict, or None when it belongs to another architecture."""
+        return None

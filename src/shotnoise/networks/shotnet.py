@@ -1,0 +1,135 @@
+"""ShotNet: the house's own network, built for speed on CPUs and for int8.
+
+A residual U-Net of nothing but dense convolutions, ReLU and additions, which is what CPU engines run at nearly their
+peak; the first layer works at half resolution, so full-resolution features never exist. The result is the input plus
+a correction, which keeps int8 close to float. Conditioned on the noise level, so one file covers a range of noise and
+the user can ask for more or less.
+
+No paper. Default: 939,212 parameters, 2.38 GMAC at 256x256 colour.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shotnoise.errors import ModelError
+from shotnoise.networks.network import Network
+
+__all__ = ["ShotNet"]
+
+
+class _Residual(nn.Module):
+    """x + conv(relu(conv(x))); the second convolution starts at zero, so that a fresh stack is the identity."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        correction: Tensor = self.conv2(F.relu(self.conv1(x)))
+        return x + correction
+
+
+class ShotNet(Network):
+    """noisy + correction(noisy, level).
+
+    Args:
+        in_nc: channels of the picture.
+        widths: features at 1/2, 1/4, 1/8 ... of the resolution.
+        encoder: residual blocks on each scale on the way down, as many numbers as `widths`.
+        decoder: residual blocks on each scale on the way up, one number fewer; coarse to fine.
+        level: 'sigma' to take the noise level as an input, 'none' for a blind network.
+    """
+
+    source: ClassVar[str] = "this project"
+
+    def __init__(
+        self,
+        *,
+        in_nc: int = 3,
+        widths: Sequence[int] = (32, 64, 128),
+        encoder: Sequence[int] = (1, 1, 2),
+        decoder: Sequence[int] = (2, 1),
+        level: Literal["none", "sigma"] = "sigma",
+    ) -> None:
+        super().__init__()
+        if len(encoder) != len(widths) or len(decoder) != len(widths) - 1:
+            raise ModelError(
+                f"ShotNet got {len(widths)} widths, {len(encoder)} encoder and {len(decoder)} decoder numbers; "
+                "expected as many encoder numbers as widths and one decoder number fewer"
+            )
+        if level not in ("none", "sigma"):
+            raise ModelError(f"level is '{level}'; expected 'none' or 'sigma'")
+        self.channels = in_nc
+        self.level = level
+        self.multiple = 2 ** len(widths)
+        planes = in_nc + (level == "sigma")
+        # 6x6 with stride 2 is pixel-unshuffle followed by a 3x3, in one layer that exports with free sizes.
+        self.stem = nn.Conv2d(planes, widths[0], 6, stride=2, padding=2)
+        self.encoder = nn.ModuleList(
+            nn.Sequential(*(_Residual(width) for _ in range(count)))
+            for width, count in zip(widths, encoder, strict=True)
+        )
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in itertools.pairwise(widths))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(coarse, fine, 2, stride=2)
+            for fine, coarse in zip(widths[-2::-1], widths[:0:-1], strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            nn.Sequential(*(_Residual(width) for _ in range(count)))
+            for width, count in zip(widths[-2::-1], decoder, strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], 4 * in_nc, 3, padding=1)
+        for parameter in self.head.parameters():  # training starts from "change nothing"
+            nn.init.zeros_(parameter)
+
+    def forward(self, noisy: Tensor, level: Tensor | None = None, latent: Tensor | None = None) -> Tensor:  # noqa: D102
+        x = noisy
+        if self.level == "sigma":
+            if level is None:
+                raise ModelError("ShotNet wants the noise level: pass level=sigma in units of the picture")
+            # (B, 1, 1, 1) or (B, 1, H, W) -> (B, 1, H, W), written as a sum so that the exported size stays free
+            x = torch.cat((noisy, torch.zeros_like(noisy[:, :1]) + level), dim=1)
+        x = self.stem(x)  # (B, w0, H/2, W/2)
+        skips: list[Tensor] = []
+        for scale, blocks in enumerate(self.encoder):
+            x = blocks(x)
+            if scale < len(self.down):
+                skips.append(x)
+                x = self.down[scale](x)
+        for up, blocks in zip(self.up, self.decoder, strict=True):
+            x = blocks(up(x) + skips.pop())
+        # (B, 4C, H/2, W/2) -> (B, C, H, W)
+        return noisy + F.pixel_shuffle(self.head(x), 2)
+
+    @classmethod
+    def arguments_from(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """Read widths and block counts off the key names."""
+        stem, head = state.get("stem.weight"), state.get("head.weight")
+        if stem is None or head is None or stem.ndim != 4 or stem.shape[2:] != (6, 6):
+            return None
+
+        def blocks(side: str) -> list[int]:
+            found: dict[int, int] = {}
+            for key in state:
+                part = key.split(".")
+                if part[0] == side:
+                    found[int(part[1])] = max(found.get(int(part[1]), 0), int(part[2]) + 1)
+            return [found.get(scale, 0) for scale in range(max(found, default=-1) + 1)]
+
+        downs = sorted(key for key in state if key.startswith("down.") and key.endswith("weight"))
+        widths = [stem.shape[0], *(state[key].shape[0] for key in downs)]
+        channels = head.shape[0] // 4
+        return {
+            "in_nc": channels,
+            "widths": widths,
+            "encoder": (blocks("encoder") + [0] * len(widths))[: len(widths)],
+            "decoder": (blocks("decoder") + [0] * len(widths))[: len(widths) - 1],
+            "level": "sigma" if stem.shape[1] == channels + 1 else "none",
+        }

@@ -1,0 +1,76 @@
+"""The PairSource contract, and the endless stream of samples that training reads."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+__all__ = ["Batch", "PairSource", "Sample", "SampleStream", "collate", "generator_for"]
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample, everything (C, H, W) float.
+
+    Attributes:
+        noisy: what the network sees.
+        target: what it is compared with; may be noisy itself.
+        clean: the truth, where it exists; for measurements only.
+        level: noise standard deviation in units of the picture, (1, 1, 1), where the network wants it.
+        meta: where the sample comes from.
+    """
+
+    noisy: Tensor
+    target: Tensor
+    clean: Tensor | None = None
+    level: Tensor | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PairSource(ABC):
+    """Draws samples. The same generator state gives the same sample."""
+
+    @abstractmethod
+    def draw(self, generator: torch.Generator) -> Sample:
+        """One random sample."""
+
+
+class SampleStream(Dataset[Sample]):
+    """Sample number i is a function of (seed, i) alone.
+
+    So a resumed run continues with the samples it would have seen, and neither the number of loader processes nor
+    the number of training processes changes which samples a step sees.
+
+    Args:
+        source: where samples come from.
+        seed: of the run.
+    """
+
+    def __init__(self, source: PairSource, *, seed: int) -> None:
+        self.source = source
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> Sample:
+        return self.source.draw(generator_for(self.seed, number))
+
+
+def generator_for(seed: int, number: int) -> torch.Generator:
+    """A generator for sample `number` of a run, independent of all others."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
+    return torch.Generator().manual_seed(mixed)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples -> (B, C, H, W) tensors; optional parts appear only when all samples have them."""
+    batch: Batch = {}
+    for name in ("noisy", "target", "clean", "level"):
+        parts = [getattr(sample, name) for sample in samples]
+        if all(part is not None for part in parts):
+            batch[name] = torch.stack(parts)
+    return batch

@@ -1,0 +1,205 @@
+"""Recipe YAML <-> checked values <-> objects. The only place that knows what a recipe looks like.
+
+A recipe names one entry of each table (network, noise, pairs, method) with its options, and says how to train.
+Unknown keys are refused with the nearest known one, so that a misspelt option can never be silently ignored.
+"""
+
+import hashlib
+import importlib.resources
+import os
+from collections.abc import Iterator, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shotnoise.errors import RecipeError, nearest
+
+__all__ = ["Choice", "Recipe", "load_recipe", "packaged_recipes", "parse_override", "recipe_text"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Choice(BaseModel):
+    """An entry of a table and its options: ``{name: gaussian, sigma: 25}``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class TrainingOptions(_Strict):
+    """How long, how fast, how precise."""
+
+    steps: int = Field(gt=0, description="optimiser steps in all")
+    batch: int = Field(default=16, gt=0, description="samples per step and process")
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0, description="highest learning rate")
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["constant", "cosine", "multistep"] = "cosine"
+    warmup: int = Field(default=0, ge=0, description="steps of linear rise from zero")
+    final_lr: float = Field(default=0.0, ge=0, description="where the cosine ends")
+    milestones: tuple[float, ...] = Field(default=(), description="multistep: shares of the training where lr drops")
+    factor: float = Field(default=0.5, gt=0, lt=1, description="multistep: what lr is multiplied with")
+    clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
+    ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights, which are kept")
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = Field(default=True, description="memory layout; faster on CPUs and on tensor cores")
+    workers: int = Field(default=0, ge=0, description="processes that prepare samples; 0: the training process does")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainingOptions":
+        if self.milestones and self.schedule != "multistep":
+            raise ValueError(f"milestones need schedule: multistep, but schedule is {self.schedule}")
+        if self.schedule == "multistep" and not self.milestones:
+            raise ValueError("schedule: multistep needs milestones, for instance [0.5, 0.75]")
+        if any(not 0 < share < 1 for share in self.milestones):
+            raise ValueError(f"milestones {list(self.milestones)} are shares of the training, each between 0 and 1")
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
+        return self
+
+
+class ValidationOptions(_Strict):
+    """Pictures held out of the training data, and what is done with them."""
+
+    share: float = Field(default=0.05, gt=0, lt=1, description="of the pictures, chosen by a hash of their names")
+    every: int = Field(default=1000, gt=0, description="steps between validations and checkpoints")
+    samples: int = Field(default=24, gt=0)
+    crop: int = Field(default=192, gt=0)
+    noise: Choice | None = Field(default=None, description="None: the training noise")
+
+
+class CardText(_Strict):
+    """What only a person can say about the model."""
+
+    title: str = ""
+    noise: str = ""
+    trained_on: tuple[str, ...] = Field(default=(), description="data and licences; empty: the folders used")
+    limits: tuple[str, ...] = ()
+    licence: str = ""
+
+
+class Recipe(_Strict):
+    """One training, whole."""
+
+    name: str
+    title: str = ""
+    network: Choice
+    noise: Choice
+    pairs: Choice = Choice(name="clean")
+    method: Choice = Choice(name="supervised")
+    training: TrainingOptions
+    validation: ValidationOptions = ValidationOptions()
+    card: CardText = CardText()
+    seed: int = Field(default=0, ge=0)
+    data: tuple[str, ...] = Field(default=(), description="stores or folders of pictures; --data fills it")
+
+    def to_yaml(self) -> str:
+        """The recipe with every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def sha256(self) -> str:
+        """Fingerprint of what was asked for; where the data lies does not change it."""
+        stated = self.model_dump_json(exclude_defaults=True, exclude={"data"})
+        return hashlib.sha256(stated.encode()).hexdigest()
+
+
+def packaged_recipes() -> dict[str, Traversable]:
+    """Name -> file of the recipes that come with shotnoise, sorted."""
+
+    def walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
+        for item in folder.iterdir():
+            if item.is_dir():
+                yield from walk(item, f"{prefix}{item.name}/")
+            elif item.name.endswith(".yaml"):
+                yield prefix + item.name.removesuffix(".yaml"), item
+
+    return dict(sorted(walk(importlib.resources.files("shotnoise") / "recipes", "")))
+
+
+def recipe_text(name: str | os.PathLike[str]) -> str:
+    """The YAML of a packaged recipe or of a file."""
+    packaged = packaged_recipes()
+    if str(name) in packaged:
+        return packaged[str(name)].read_text(encoding="utf-8")
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path}: cannot read this recipe ({error})") from None
+    raise RecipeError(f"no recipe '{name}': {nearest(str(name), packaged)}; or give the path of a .yaml file")
+
+
+def load_recipe(
+    name: str | os.PathLike[str], *, overrides: Sequence[str] = (), data: Sequence[str | os.PathLike[str]] = ()
+) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        name: a packaged recipe, or the path of a YAML file.
+        overrides: "training.steps=100" and the like, applied before checking.
+        data: stores or folders of pictures, in place of what the recipe says.
+    """
+    try:
+        content = yaml.safe_load(recipe_text(name))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or type(error).__name__
+        raise RecipeError(f"{name}{where}: not a plain YAML recipe ({problem})") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"{name}: a recipe is a YAML mapping with network, noise, training ...")
+    for override in overrides:
+        keys, value = parse_override(override)
+        place = content
+        for key in keys[:-1]:
+            below = place.setdefault(key, {})
+            if not isinstance(below, dict):
+                raise RecipeError(f"--set {override}: '{key}' holds a value, not options")
+            place = below
+        place[keys[-1]] = value
+    if data:
+        content["data"] = [str(item) for item in data]
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{name}: {_first_problem(error)}") from None
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """'training.steps=100' -> (['training', 'steps'], 100).
+
+    >>> parse_override("noise.sigma=[5, 50]")
+    (['noise', 'sigma'], [5, 50])
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise RecipeError(f"--set {text}: expected KEY=VALUE, for instance training.steps=100")
+    try:
+        return key.split("."), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {text}: '{value}' is not a YAML value") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        model: Any = Recipe
+        for part in place[:-1]:
+            model = model.model_fields[part].annotation
+        return f"unknown key '{'.'.join(place)}': {nearest(place[-1], model.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(place)}: {message}" if place else message

@@ -1,0 +1,65 @@
+"""One way to open samples, whether they lie in a store or in a folder of pictures."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from shotnoise.errors import StoreError
+from shotnoise.store.folders import PictureFolder
+from shotnoise.store.reader import Store
+from shotnoise.store.record import Record
+from shotnoise.store.schema import DATA_FILE
+
+__all__ = ["Samples", "open_samples"]
+
+
+class Samples(Protocol):
+    """What stores and picture folders have in common: a sequence of records."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Record: ...
+
+    def __iter__(self) -> Iterator[Record]: ...
+
+    def keys(self) -> tuple[str, ...]:
+        """All keys in their order."""
+        ...
+
+
+def open_samples(
+    path: str | os.PathLike[str], channels: int = 3, min_size: int = 0, split: str | None = None
+) -> Samples:
+    """Open a store, or else the pictures of a folder.
+
+    Args:
+        path: a folder made by `shotnoise pack`, or any folder with pictures.
+        channels: of the samples; a folder's pictures are converted, a store must have been packed with as many.
+        min_size: shortest side; a folder's smaller pictures are left out, a store must not contain any.
+        split: only this group of a store's samples, as in "train".
+    """
+    path = Path(path)
+    if not (path / DATA_FILE).exists():
+        if split is not None:
+            raise StoreError(
+                f"{path}: only a store has splits, this is not one; make it with "
+                f"`shotnoise pack {path} STORE --split 0.9`"
+            )
+        return PictureFolder(path, channels=channels, min_size=min_size)
+    store = Store(path, split=split)
+    for name, array in store.schema.arrays.items():
+        if len(array.shape) != 3:
+            continue
+        if array.shape[0] != channels:
+            held = array.shape[0] or "a varying number of"
+            raise StoreError(
+                f"{path}: its array '{name}' has {held} channels, {channels} are needed; "
+                f"pack it with `--channels {channels}`"
+            )
+        if min(array.smallest[1:]) < min_size:
+            raise StoreError(
+                f"{path}: its array '{name}' goes down to {array.smallest[1]} x {array.smallest[2]}, at least "
+                f"{min_size} x {min_size} is needed; pack it with `--min-size {min_size}`"
+            )
+    return store

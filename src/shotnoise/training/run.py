@@ -1,0 +1,255 @@
+"""`train`: a recipe and pictures in, a run folder out.
+
+The run folder holds the resolved `recipe.yaml`, `train.log`, `metrics.csv`, TensorBoard events, `last.ckpt` to resume
+from, and `best.safetensors` / `last.safetensors`, each carrying its card.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+
+import shotnoise
+from shotnoise.card import Card
+from shotnoise.errors import RecipeError
+from shotnoise.methods import METHODS, Method
+from shotnoise.networks import Network, create
+from shotnoise.networks.card import measured
+from shotnoise.networks.checkpoint import save_checkpoint
+from shotnoise.noise import NOISE
+from shotnoise.pairs import PAIRS, PairSource, SampleStream, collate
+from shotnoise.pairs.sample import Batch, generator_for
+from shotnoise.recipe import Choice, Recipe
+from shotnoise.store import open_samples
+from shotnoise.training.callbacks import Checkpoints, KeepBest, MetricsFile, Narrator
+from shotnoise.training.task import Task
+
+__all__ = ["Run", "train"]
+
+_log = logging.getLogger("shotnoise.training")
+_VALIDATION_SEED = 20_211_203  # any constant; the held-out samples must be the same for every run
+_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+Picture = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training left behind."""
+
+    folder: Path
+    step: int
+    psnr: float
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint to evaluate and export."""
+        return self.folder / "best.safetensors"
+
+
+def train(
+    recipe: Recipe,
+    folder: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    stop_at: int | None = None,
+    report: Callable[[int, int, float, float | None], None] | None = None,
+    accelerator: str = "auto",
+    devices: int = 1,
+) -> Run:
+    """Train a recipe.
+
+    Args:
+        recipe: what to do; `recipe.data` says on which pictures.
+        folder: the run folder; made if missing.
+        resume: continue from `last.ckpt` in the folder; the loss curve goes on as if it had never stopped.
+        stop_at: end after this step of the schedule, to be resumed later.
+        report: called with (step, steps, loss, psnr) after every step.
+        accelerator: as Lightning names them: auto, cpu, gpu.
+        devices: number of processes, one device each.
+    """
+    run = Path(folder)
+    checkpoint = run / "last.ckpt"
+    if resume and not checkpoint.exists():
+        raise RecipeError(f"{run}: nothing to resume here, there is no last.ckpt")
+    if not resume and checkpoint.exists():
+        raise RecipeError(f"{run}: already holds a run; resume it, or name another folder")
+    if not recipe.data:
+        raise RecipeError("no training pictures given: --data DIR names a folder of pictures or a packed store")
+    options = recipe.training
+    run.mkdir(parents=True, exist_ok=True)
+    with _logging_to(run / "train.log"), _quiet():
+        torch.manual_seed(recipe.seed)
+        network = create(recipe.network.name, **recipe.network.options)
+        method: Method = METHODS.create(recipe.method.name, recipe.method.options, network=network)
+        training, held_out = _split(_load(recipe.data, network.channels), recipe.validation.share)
+        _log.info("%s: %d pictures to train on, %d held out", recipe.name, len(training), len(held_out))
+        source = _source(recipe.pairs, recipe.noise, training)
+        validation = _validation_batches(recipe, held_out)
+        _write_text(run / "recipe.yaml", recipe.to_yaml())
+        card = _card(recipe, network)
+        keeper = KeepBest(lambda task: save_checkpoint(run / "best.safetensors", task.method.predictor(), card))
+        callbacks: list[Callback] = [
+            keeper,
+            MetricsFile(run / "metrics.csv", every=max(1, min(10, options.steps // 100))),
+            Narrator(every=max(1, recipe.validation.every // 5), batch=options.batch * devices, report=report),
+            Checkpoints(checkpoint, every=recipe.validation.every),
+        ]
+        if options.ema is not None:
+            # After the keeper, which must see the averaged weights before they are swapped out again; before the
+            # checkpoints, which must hold the average of the step they are named for.
+            callbacks.insert(1, EMAWeightAveraging(decay=options.ema))
+        trainer = Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            max_steps=options.steps if stop_at is None else min(stop_at, options.steps),
+            max_epochs=-1,
+            precision=_PRECISION[options.precision],  # type: ignore[arg-type]
+            gradient_clip_val=options.clip,
+            val_check_interval=min(recipe.validation.every, options.steps),
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=2,
+            log_every_n_steps=10,
+            logger=TensorBoardLogger(run, name="", version="tensorboard"),
+            callbacks=callbacks,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=run,
+        )
+        task = Task(method, options, SampleStream(source, seed=recipe.seed), validation)
+        with _interruptible():
+            trainer.fit(task, ckpt_path=checkpoint if resume else None, weights_only=True)
+        save_checkpoint(run / "last.safetensors", method.predictor(), card)
+        _log.info("done at step %d, best validation %.3f dB", trainer.global_step, keeper.psnr)
+    return Run(run, trainer.global_step, keeper.psnr)
+
+
+def _load(paths: Sequence[str], channels: int) -> dict[str, list[Picture]]:
+    """All samples of all folders and stores, under the names of the pictures they were cut from."""
+    pictures: dict[str, list[Picture]] = {}
+    for path in paths:
+        samples = open_samples(path, channels=channels)
+        for index, key in enumerate(samples.keys()):
+            record = samples[index]
+            name = f"{Path(path).name}/{record.meta.get('picture', key)}"
+            pictures.setdefault(name, []).append(record.arrays["clean"])
+    return pictures
+
+
+def _split(pictures: dict[str, list[Picture]], share: float) -> tuple[list[Picture], list[Picture]]:
+    """Hold out a share of the pictures, all patches of each; which ones depends on their names, not on order or seed."""
+    if len(pictures) < 2:
+        raise RecipeError(f"{len(pictures)} training picture(s) found; expected at least 2, as some are held out")
+    names = sorted(pictures, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    count = max(1, round(share * len(names)))
+    return (
+        [patch for name in names[count:] for patch in pictures[name]],
+        [patch for name in names[:count] for patch in pictures[name]],
+    )
+
+
+def _source(pairs: Choice, noise: Choice, pictures: Sequence[Picture], **replaced: Any) -> PairSource:
+    model = NOISE.create(noise.name, noise.options)
+    source: PairSource = PAIRS.create(pairs.name, {**pairs.options, **replaced}, pictures=pictures, noise=model)
+    return source
+
+
+def _validation_batches(recipe: Recipe, held_out: Sequence[Picture]) -> list[Batch]:
+    """The same held-out samples at every validation of every run of this recipe."""
+    options = recipe.validation
+    crop = min(options.crop, *(min(picture.shape[1:]) for picture in held_out))
+    source = _source(recipe.pairs, options.noise or recipe.noise, held_out, crop=crop)
+    samples = [source.draw(generator_for(_VALIDATION_SEED, number)) for number in range(options.samples)]
+    return [collate(samples[first : first + 4]) for first in range(0, len(samples), 4)]
+
+
+def _card(recipe: Recipe, network: Network) -> Card:
+    sigma = recipe.noise.options.get("sigma") if recipe.noise.name == "gaussian" else None
+    low, high = (sigma, sigma) if isinstance(sigma, int | float) else (sigma or (None, None))
+    return Card(
+        name=recipe.name,
+        title=recipe.card.title or recipe.title,
+        noise=recipe.card.noise or f"{recipe.noise.name} {recipe.noise.options}",
+        sigma_range=None if low is None or high is None else (low / 255, high / 255),
+        network=recipe.network.name,
+        arguments=recipe.network.options,
+        recipe=recipe.name,
+        recipe_sha256=recipe.sha256(),
+        trained_on=list(recipe.card.trained_on or recipe.data),
+        limits=list(recipe.card.limits),
+        licence=recipe.card.licence,
+        made_with=f"shotnoise {shotnoise.__version__}",
+        **measured(network),
+    )
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Append what shotnoise logs to a file while training."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    root = logging.getLogger("shotnoise")
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+        root.removeHandler(handler)
+        handler.close()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C through as what it is; Lightning turns it into an exit and leaves the signal ignored."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advertisements and advice about loader processes off the user's screen."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", module=r"torch\..*", category=FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,131 @@
+"""The loop, seen from Lightning: it knows steps, schedule and validation; the method knows the loss."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Sampler
+
+from shotnoise.methods import Method
+from shotnoise.networks import Network
+from shotnoise.pairs.sample import Batch, Sample, SampleStream, collate
+from shotnoise.recipe import TrainingOptions
+from shotnoise.training.schedule import learning_rate
+
+__all__ = ["Task", "run_padded"]
+
+
+def run_padded(network: Network, noisy: Tensor, level: Tensor | None) -> Tensor:
+    """Run a network on any size: reflect to its size multiple at the bottom and right, crop the result."""
+    height, width = noisy.shape[2:]
+    bottom, right = -height % network.multiple, -width % network.multiple
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    padded = F.pad(noisy, (0, right, 0, bottom), mode=mode) if bottom or right else noisy
+    result: Tensor = network(padded, level)
+    return result[:, :, :height, :width]
+
+
+class _Numbers(Sampler[int]):
+    """The numbers of the samples that one training process sees, in order.
+
+    The length is that of the whole training, while the numbers start where the run stands: so Lightning, which counts
+    the batches of a resumed run from its beginning, and we agree.
+    """
+
+    def __init__(self, options: TrainingOptions, step: int, rank: int, world: int) -> None:
+        per_step = options.batch * world
+        self.numbers = (
+            number
+            for first in range(step * per_step + rank * options.batch, options.steps * per_step, per_step)
+            for number in range(first, first + options.batch)
+        )
+        self.length = options.steps * options.batch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        return self.numbers
+
+
+class Task(LightningModule):
+    """A method under training.
+
+    Args:
+        method: network and loss.
+        options: of the recipe.
+        stream: training samples by number.
+        validation: the held-out batches.
+    """
+
+    def __init__(
+        self, method: Method, options: TrainingOptions, stream: SampleStream, validation: Sequence[Batch]
+    ) -> None:
+        super().__init__()
+        if options.channels_last:
+            method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        self.method = method
+        self.options = options
+        self.stream = stream
+        self.validation = validation
+        self.scores: list[float] = []
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Batches from the step the run stands at, each process its own."""
+        options = self.options
+        return DataLoader(
+            self.stream,
+            batch_size=options.batch,
+            sampler=_Numbers(options, self.global_step, self.global_rank, self.trainer.world_size),
+            collate_fn=collate,
+            num_workers=options.workers,
+            persistent_workers=options.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The held-out batches; every process sees all of them, so all agree on the best."""
+        return DataLoader(self.validation, batch_size=None)  # type: ignore[arg-type]  # a list is a data set
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Put pictures into the memory layout of the network."""
+        if not self.options.channels_last:
+            return batch
+        return {name: value.contiguous(memory_format=torch.channels_last) for name, value in batch.items()}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step."""
+        outcome = self.method.loss(batch, self.global_step / self.options.steps)
+        parts = {f"loss/{name}": value.detach() for name, value in outcome["parts"].items()}
+        self.log_dict({"loss": outcome["loss"].detach(), **parts}, batch_size=len(batch["noisy"]))
+        self.log("lr", learning_rate(self.global_step, self.options))
+        return outcome["loss"]
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation."""
+        self.scores = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """PSNR of each held-out sample against the truth, in 0..1 and clamped."""
+        result = run_padded(self.method.predictor(), batch["noisy"], batch.get("level"))
+        truth = batch["clean"] if "clean" in batch else batch["target"]
+        error = (result.float().clamp(0, 1) - truth).square().mean((1, 2, 3)).clamp_min(1e-10)
+        self.scores += (-10 * error.log10()).tolist()
+        self.log("psnr", self.psnr, batch_size=len(truth))
+
+    @property
+    def psnr(self) -> float:
+        """Mean over the held-out samples seen in this validation."""
+        return sum(self.scores) / max(1, len(self.scores))
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Adam or AdamW with the schedule of the recipe."""
+        options = self.options
+        kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+        optimizer = kind(
+            self.method.parameters(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, options) / options.lr)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,118 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shotnoise.card import CARD_KEY, Card
+from shotnoise.cli import run
+
+
+def blur_model(path, channels=3):
+    """A 3x3 mean as a model file."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    sizes = [["n", channels, "h", "w"]] * 2
+    noisy, clean = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, size)
+        for name, size in zip(("noisy", "clean"), sizes, strict=True)
+    )
+    weight = numpy_helper.from_array(np.full((channels, 1, 3, 3), 1 / 9, np.float32), "weight")
+    node = helper.make_node("Conv", ["noisy", "weight"], ["clean"], pads=[1, 1, 1, 1], group=channels)
+    graph = helper.make_graph([node], "blur", [noisy], [clean], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    card = Card(name="blur", kind="rgb" if channels == 3 else "gray", channels=channels, halo=1)
+    helper.set_model_props(model, {CARD_KEY: card.to_json()})
+    onnx.save(model, path)
+    return str(path)
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """A folder above two small sets."""
+    for name, count in (("kodak24", 2), ("BSD300", 1)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            ramp = np.add.outer(np.arange(24) * 4, np.arange(30 + i) * 3)[..., None] + [0, 30, 60]
+            Image.fromarray(ramp.astype(np.uint8)).save(tmp_path / name / f"kodim{i:02}.png")
+    return tmp_path
+
+
+def test_a_table_on_stdout_and_warnings_on_stderr(sets, tmp_path, capsys):
+    model = blur_model(tmp_path / "blur.onnx")
+    arguments = ["evaluate", model, "--protocol", "kodak24,bsd300/gaussian50", "--data", str(sets)]
+    assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "kodak24/gaussian25" in out
+    assert "bsd300/gaussian50" in out
+    assert "2 of 24" in out
+    assert f"kodak24/gaussian25: {sets / 'kodak24'}\n" in out
+    assert err.splitlines() == [
+        f"kodak24/gaussian25: kodak24 has 24 pictures, 2 are in {sets / 'kodak24'}",
+        f"bsd300/gaussian50: bsd300 has 100 pictures, 1 are in {sets / 'BSD300'}",
+    ]
+
+
+def test_files_for_machines(sets, tmp_path, capsys):
+    model = blur_model(tmp_path / "blur.onnx")
+    files = [
+        "--json",
+        str(tmp_path / "r.json"),
+        "--csv",
+        str(tmp_path / "r.csv"),
+        "--save-pictures",
+        str(tmp_path / "p"),
+    ]
+    assert run(["evaluate", model, "--protocol", "kodak24", "--data", str(sets / "kodak24"), *files]) == 0
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert content["model"] == model
+    assert content["card"]["name"] == "blur"
+    assert content["engine"]["engine"] == "onnxruntime"
+    (evaluation,) = content["evaluations"]
+    assert evaluation["protocol"]["strength"] == 25
+    assert evaluation["mean"]["psnr"] > evaluation["mean"]["noisy_psnr"]
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["psnr"]) for row in rows] == [row["psnr"] for row in evaluation["rows"]]
+    assert len(list((tmp_path / "p" / "kodak24" / "gaussian25" / "denoised").iterdir())) == 2
+
+
+def test_json_on_stdout_replaces_the_table(sets, tmp_path, capsys):
+    model = blur_model(tmp_path / "blur.onnx", channels=1)
+    arguments = ["evaluate", model, "--protocol", "folder/gaussian15", "--data", str(sets / "kodak24"), "--limit", "1"]
+    assert run([*arguments, "--json", "-"]) == 0
+    (evaluation,) = json.loads(capsys.readouterr().out)["evaluations"]
+    assert evaluation["warnings"] == [
+        "only the first 1 of 2 pictures were measured",
+        "1 of 1 pictures were converted to gray (Rec. 601 luma, 8 bits) before noise was added",
+    ]
+
+
+def test_a_broken_picture_ends_in_status_1_with_the_rest_measured(sets, tmp_path, capsys):
+    (sets / "kodak24" / "broken.png").write_bytes(b"")
+    model = blur_model(tmp_path / "blur.onnx")
+    assert run(["evaluate", model, "--protocol", "folder", "--data", str(sets / "kodak24")]) == 1
+    out, err = capsys.readouterr()
+    assert "folder/gaussian25" in out
+    assert "left out: " in err
+    assert "broken.png" in err
+
+
+@pytest.mark.parametrize(
+    ("model", "protocol", "words"),
+    [
+        ("blur.onnx", "kodak24/gauss25", "no protocol 'kodak24/gauss25': did you mean 'kodak24/gaussian25'"),
+        ("missing.onnx", "kodak24", "missing.onnx: no such model file or run folder"),
+        ("blur.onnx", "bsd300,kodak24", "BSD300: holds no pictures"),
+    ],
+)
+def test_errors_are_one_line(sets, tmp_path, capsys, monkeypatch, model, protocol, words):
+    monkeypatch.chdir(tmp_path)
+    blur_model(tmp_path / "blur.onnx")
+    (sets / "BSD300" / "kodim00.png").unlink()
+    assert run(["evaluate", model, "--protocol", protocol, "--data", str(sets)]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert words in err

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import correlate
+
+from shotnoise import tiling
+from shotnoise.card import Card
+from shotnoise.errors import ModelError
+from shotnoise.evaluation import ModelUnderTest, model
+
+
+class Blur:
+    """An engine without a file: a 5x5 mean with black outside, as a convolution network pads."""
+
+    def __init__(self, **card):
+        self.card = Card(**{"name": "blur", "kind": "rgb", "channels": 3, "halo": 2} | card)
+        self.windows = []
+        self.levels = []
+
+    def run(self, noisy, level=None):
+        assert all(side % self.card.multiple == 0 for side in noisy.shape[2:])
+        assert noisy.dtype == np.float32
+        assert noisy.flags.c_contiguous
+        self.windows.append(noisy.shape)
+        self.levels.append(level)
+        return correlate(noisy, np.full((1, 1, 5, 5), 1 / 25, np.float32), mode="constant")
+
+    def describe(self):
+        return {"engine": "blur"}
+
+
+def under_test(monkeypatch, engine):
+    monkeypatch.setattr(model, "find_model", lambda name: name)
+    monkeypatch.setattr(model, "open_engine", lambda name, choice: engine)
+    return ModelUnderTest("blur")
+
+
+def test_a_picture_runs_in_one_piece_with_mirrored_padding(monkeypatch):
+    engine = Blur(multiple=8)
+    noisy = np.random.default_rng(0).random((3, 21, 30), np.float32)
+    found = under_test(monkeypatch, engine)(noisy, 0.1)
+    padded = np.pad(noisy, ((0, 0), (0, 3), (0, 2)), mode="reflect")
+    np.testing.assert_array_equal(found, Blur().run(padded[None])[0, :, :21, :30])
+    assert engine.windows == [(1, 3, 24, 32)]
+    assert engine.levels == [None]
+
+
+@given(height=st.integers(1, 60), width=st.integers(1, 60), multiple=st.sampled_from([1, 2, 8]))
+def test_large_pictures_in_tiles_give_the_same(height, width, multiple):
+    noisy = np.random.default_rng(height).random((3, height, width), np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        whole = under_test(patch, Blur(multiple=multiple))(noisy, None)
+        patch.setattr(model, "DEFAULT_BUDGET", 400)
+        tiled = under_test(patch, Blur(multiple=multiple))(noisy, None)
+    np.testing.assert_allclose(tiled, whole, atol=1e-6)
+
+
+def test_a_network_without_a_limited_field_gets_the_whole_picture(monkeypatch):
+    engine = Blur(halo=None, multiple=4)
+    side = int(tiling.DEFAULT_BUDGET**0.5) + 10
+    under_test(monkeypatch, engine)(np.zeros((3, side, side), np.float32), None)
+    assert len(engine.windows) == 1
+
+
+def test_the_level_goes_where_it_is_wanted(monkeypatch):
+    engine = Blur(level="sigma")
+    denoise = under_test(monkeypatch, engine)
+    denoise(np.zeros((3, 8, 8), np.float32), 0.25)
+    assert engine.levels[0].shape == (1, 1, 1, 1)
+    assert engine.levels[0].item() == 0.25
+    with pytest.raises(ModelError, match="needs the noise level"):
+        denoise(np.zeros((3, 8, 8), np.float32), None)
+
+
+def test_only_models_for_pictures_are_measured(monkeypatch):
+    with pytest.raises(ModelError, match="blur: a model for raw data; the protocols measure models for RGB or gray"):
+        under_test(monkeypatch, Blur(kind="raw", channels=4))
+
+
+def test_an_unknown_model():
+    with pytest.raises(ModelError, match="unknown model 'phot': did you mean 'photo'"):
+        ModelUnderTest("phot")

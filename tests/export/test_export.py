@@ -1,0 +1,95 @@
+"""Exported files: same numbers as torch at any size, card inside, nothing left behind on failure."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from shotnoise.card import CARD_KEY, Card, Score
+from shotnoise.errors import ModelError
+from shotnoise.export import export
+from shotnoise.networks import NETWORKS, create
+from shotnoise.networks.card import bare_card
+from shotnoise.networks.checkpoint import save_checkpoint
+
+SMALL = {
+    "dncnn": {"nc": 8, "nb": 4},
+    "neighbor2neighbor-unet": {"n_feature": 8},
+    "shotnet": {"widths": [8, 8], "encoder": [1, 1], "decoder": [1]},
+}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    def make(name):
+        torch.manual_seed(1)
+        network = create(name, **SMALL[name]).eval()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape))
+        save_checkpoint(tmp_path / f"{name}.safetensors", network, bare_card(network, name))
+        return network, tmp_path / f"{name}.safetensors"
+
+    return make
+
+
+def test_every_network_has_a_small_variant_here():
+    assert set(SMALL) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_equals_torch_at_other_sizes(name, checkpoint, tmp_path):
+    network, file = checkpoint(name)
+    done = export(file, tmp_path / "out.onnx")
+    assert done.difference < 1e-5
+    session = onnxruntime.InferenceSession(tmp_path / "out.onnx", providers=["CPUExecutionProvider"])
+    for batch, rows, columns in ((1, 1, 1), (3, 2, 5)):
+        shape = (batch, network.channels, network.multiple * rows + 0, network.multiple * columns)
+        if network.multiple < 4:
+            shape = (batch, network.channels, 4 * rows, 4 * columns)
+        picture = torch.rand(shape)
+        level = None if network.level == "none" else torch.linspace(0, 0.2, batch).view(-1, 1, 1, 1)
+        feed = {"noisy": picture.numpy()} | ({} if level is None else {"level": level.numpy()})
+        (result,) = session.run(["clean"], feed)
+        np.testing.assert_allclose(result, network(picture, level).detach().numpy(), atol=1e-5)
+
+
+def test_the_card_travels_inside(checkpoint, tmp_path):
+    _, file = checkpoint("shotnet")
+    score = Score(protocol="kodak24/gaussian25", psnr=31.0, ssim=0.9, noisy_psnr=20.2)
+    export(file, tmp_path / "out.onnx", scores=[score])
+    model = onnx.load(tmp_path / "out.onnx")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert set(metadata) == {CARD_KEY}
+    card = Card.parse(metadata[CARD_KEY], "out.onnx")
+    assert card.scores == [score]
+    assert (card.kind, card.level, card.multiple, card.channels) == ("rgb", "sigma", 4, 3)
+    assert card.halo == 22
+    assert json.loads(metadata[CARD_KEY])["network"] == "shotnet"
+    assert b"/src/" not in (tmp_path / "out.onnx").read_bytes(), "the file names paths of the machine that made it"
+
+
+def test_fixed_size(checkpoint, tmp_path):
+    _, file = checkpoint("shotnet")
+    export(file, tmp_path / "fixed.onnx", size=(32, 48))
+    shape = onnx.load(tmp_path / "fixed.onnx").graph.input[0].type.tensor_type.shape
+    assert [dim.dim_value for dim in shape.dim][2:] == [32, 48]
+    with pytest.raises(ModelError, match="size 33x48: this network needs multiples of 4"):
+        export(file, tmp_path / "odd.onnx", size=(33, 48))
+
+
+def test_refusals_leave_nothing(checkpoint, tmp_path, monkeypatch):
+    _, file = checkpoint("dncnn")
+    with pytest.raises(ModelError, match=r"expected a file name that ends in \.onnx"):
+        export(file, tmp_path / "out.bin")
+    (tmp_path / "there.onnx").write_bytes(b"mine")
+    with pytest.raises(ModelError, match="exists already"):
+        export(file, tmp_path / "there.onnx", overwrite=False)
+    assert (tmp_path / "there.onnx").read_bytes() == b"mine"
+    monkeypatch.setattr("shotnoise.export.onnx._compare", lambda *_: (0.5, ((8, 8),)))
+    with pytest.raises(ModelError, match=r"not written, the exported graph differs from torch by 0\.5"):
+        export(file, tmp_path / "wrong.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dncnn.safetensors", "there.onnx"]

@@ -1,0 +1,97 @@
+"""Recipes: packaged ones hold, misspelt ones are refused with the nearest word."""
+
+import pytest
+import yaml
+
+from shotnoise.errors import RecipeError
+from shotnoise.methods import METHODS
+from shotnoise.networks import create
+from shotnoise.noise import NOISE
+from shotnoise.pairs import PAIRS
+from shotnoise.recipe import Recipe, load_recipe, packaged_recipes, parse_override, recipe_text
+
+MINIMAL = """
+name: mine
+network: {name: dncnn, nc: 8}
+noise: {name: gaussian, sigma: 25}
+training: {steps: 10}
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_packaged_recipes_can_be_built(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.title
+    network = create(recipe.network.name, **recipe.network.options)
+    METHODS.create(recipe.method.name, recipe.method.options, network=network)
+    NOISE.create(recipe.noise.name, recipe.noise.options)
+    assert recipe.pairs.name in PAIRS
+    header = recipe_text(name).split("name:")[0]
+    for word in ("# command", "# cost", "# expected", "# source"):
+        assert word in header, f"the header of {name} does not state its {word[2:]}"
+
+
+def test_the_resolved_recipe_reads_back_equal(tmp_path):
+    recipe = load_recipe(write(tmp_path, MINIMAL), overrides=["training.ema=0.9"], data=["a", "b"])
+    assert recipe.data == ("a", "b")
+    again = load_recipe(write(tmp_path, recipe.to_yaml()))
+    assert again == recipe
+    assert again.sha256() == recipe.sha256()
+    assert load_recipe(write(tmp_path, MINIMAL)).sha256() != recipe.sha256()
+
+
+def test_the_fingerprint_ignores_where_the_data_lies(tmp_path):
+    path = write(tmp_path, MINIMAL)
+    assert load_recipe(path, data=["here"]).sha256() == load_recipe(path, data=["there"]).sha256()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.step=3", "unknown key 'training.step': did you mean 'steps'"),
+        ("trainin.steps=3", "unknown key 'trainin': did you mean 'training'"),
+        ("training.steps=0", "training.steps: Input should be greater than 0"),
+        ("training.schedule=multistep", "multistep needs milestones"),
+        ("training.milestones=[0.5]", "milestones need schedule: multistep, but schedule is cosine"),
+        ("training.warmup=10", "warmup 10 must be shorter than steps 10"),
+        ("training.precision=int4", "training.precision: Input should be"),
+        ("name.x=1", "'name' holds a value, not options"),
+        ("training.steps", "expected KEY=VALUE"),
+        ("training.steps=[", "is not a YAML value"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, override, words):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(tmp_path, MINIMAL), overrides=[override])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_and_broken_files(tmp_path):
+    with pytest.raises(RecipeError, match="no recipe 'photo/sigm': did you mean 'photo/sigma'"):
+        load_recipe("photo/sigm")
+    with pytest.raises(RecipeError, match="line 2: not a plain YAML recipe"):
+        load_recipe(write(tmp_path, "name: x\n b: [\n"))
+    with pytest.raises(RecipeError, match="is a YAML mapping"):
+        load_recipe(write(tmp_path, "- 1"))
+
+
+@pytest.mark.shared
+def test_python_objects_in_yaml_are_refused_with_their_line(shared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=r"yaml_object.yaml, line \d+: not a plain YAML recipe"):
+        load_recipe(shared / "data" / "corrupt" / "yaml_object.yaml")
+    assert not list(tmp_path.iterdir())
+
+
+def test_overrides_take_yaml_values():
+    assert parse_override("a.b=true") == (["a", "b"], True)
+    assert parse_override("a=1e-3")[1] == "1e-3"  # YAML 1.1 wants 1.0e-3; the checked recipe turns both into numbers
+    assert Recipe.model_validate(yaml.safe_load(MINIMAL) | {"training": {"steps": 3, "lr": "1e-3"}}).training.lr == 1e-3

@@ -1,0 +1,129 @@
+"""A run: what it leaves, that it learns, that it resumes on the same curve."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from shotnoise.card import CARD_KEY
+from shotnoise.errors import RecipeError
+from shotnoise.images import Image, save_image
+from shotnoise.networks import load
+from shotnoise.networks.checkpoint import read_state
+from shotnoise.recipe import Recipe
+from shotnoise.training import train
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Six smooth pictures with an edge each: enough to learn that noise is not signal."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        y, x = np.mgrid[:64, :80] / 64
+        phase = rng.uniform(0, 6, (3, 1, 1))
+        wave = 127 + 90 * np.sin(3 * x * (number + 1) / 3 + 2 * y + phase)
+        wave[:, :, rng.integers(20, 60) :] *= 0.6
+        save_image(Image(np.ascontiguousarray(wave.transpose(1, 2, 0).astype(np.uint8))), folder / f"{number}.png")
+    return folder
+
+
+def recipe(pictures, **changes):
+    training = {"steps": 12, "batch": 4, "lr": 2e-3, "warmup": 2, "ema": 0.9, "clip": 1.0} | changes.pop("training", {})
+    return Recipe.model_validate(
+        {
+            "name": "test/tiny",
+            "network": {"name": "shotnet", "widths": [8, 8], "encoder": [1, 1], "decoder": [1]},
+            "noise": {"name": "gaussian", "sigma": [20, 30]},
+            "pairs": {"name": "clean", "crop": 24},
+            "training": training,
+            "validation": {"share": 0.3, "every": 5, "samples": 4, "crop": 32},
+            "data": [str(pictures)],
+            "seed": 3,
+        }
+        | changes
+    )
+
+
+def metrics(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_learns_and_leaves_everything(pictures, tmp_path):
+    seen = []
+    plan = recipe(pictures, training={"steps": 150, "ema": 0.95, "lr": 4e-3})
+    run = train(plan, tmp_path / "run", report=lambda *numbers: seen.append(numbers), accelerator="cpu")
+    assert run.step == 150
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {
+        "recipe.yaml", "train.log", "metrics.csv", "tensorboard", "last.ckpt", "best.safetensors", "last.safetensors",
+    }  # fmt: skip
+    scores = [float(row["psnr"]) for row in metrics(run.folder) if row["psnr"]]
+    assert len(scores) == 30
+    assert scores[-1] > scores[0] + 1.5, "150 steps should gain 1.5 dB on smooth pictures"
+    assert run.psnr == pytest.approx(max(scores), abs=1e-4)
+    assert [numbers[0] for numbers in seen] == list(range(1, 151))
+    assert "best validation" in (run.folder / "train.log").read_text()
+    assert list((run.folder / "tensorboard").iterdir())
+    _, metadata = read_state(run.best)
+    assert '"recipe":"test/tiny"' in metadata[CARD_KEY]
+    assert load(run.folder).channels == 3
+
+
+def test_resume_continues_the_same_curve(pictures, tmp_path):
+    plan = recipe(pictures)
+    whole = train(plan, tmp_path / "whole", accelerator="cpu")
+    train(plan, tmp_path / "parts", stop_at=7, accelerator="cpu")
+    parts = train(plan, tmp_path / "parts", resume=True, accelerator="cpu")
+    assert metrics(parts.folder) == metrics(whole.folder)
+    for name, value in load(whole.best).state_dict().items():
+        assert torch.equal(value, load(parts.best).state_dict()[name]), name
+
+
+def test_loader_processes_change_nothing(pictures, tmp_path):
+    alone = train(recipe(pictures), tmp_path / "a", stop_at=4, accelerator="cpu")
+    helped = train(recipe(pictures, training={"workers": 2}), tmp_path / "b", stop_at=4, accelerator="cpu")
+    assert metrics(alone.folder) == metrics(helped.folder)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bf16"}, {"channels_last": False}, {"optimizer": "adam", "ema": None}]
+)
+def test_options_run(pictures, tmp_path, changes):
+    run = train(recipe(pictures, training={"steps": 5} | changes), tmp_path / "run", accelerator="cpu")
+    assert run.step == 5
+    assert np.isfinite(run.psnr)
+
+
+def test_folders_are_guarded(pictures, tmp_path):
+    plan = recipe(pictures, training={"steps": 3})
+    with pytest.raises(RecipeError, match="nothing to resume"):
+        train(plan, tmp_path / "run", resume=True)
+    train(plan, tmp_path / "run", accelerator="cpu")
+    with pytest.raises(RecipeError, match="already holds a run"):
+        train(plan, tmp_path / "run")
+    with pytest.raises(RecipeError, match="no training pictures given"):
+        train(plan.model_copy(update={"data": ()}), tmp_path / "other")
+
+
+def test_ctrl_c_keeps_what_was_learned(pictures, tmp_path):
+    """The process stops with status 130, last.ckpt is whole, and the run can be resumed."""
+    (tmp_path / "recipe.yaml").write_text(recipe(pictures, training={"steps": 100_000}).to_yaml())
+    command = [sys.executable, "-m", "shotnoise", "train", "recipe.yaml", "-o", "run", "--device", "cpu"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=os.environ, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run" / "last.ckpt").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, message
+    assert "Traceback" not in message
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert state["global_step"] >= 5
