@@ -29,7 +29,7 @@ LAYERS = [
     ["recipe"],
     ["evaluation", "export"],
     ["training"],
-    ["cli"],
+    ["cli", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 TORCH_FREE = LAYERS.index(["batch", "demo"])

@@ -1,6 +1,5 @@
 """The whole road of the photo recipe family, by the commands a user would type, in seconds."""
 
-import csv
 import json
 import shutil
 
@@ -47,7 +46,7 @@ def test_pictures_to_a_running_denoiser(folder, capsys):
     # the same run in two halves: interrupted after 10 steps, resumed
     assert run([*train, "-o", parts, "--stop-at", "10"]) == 0
     assert run(["train", "--resume", parts, "--device", "cpu"]) == 0
-    curves = [list(csv.DictReader((folder / name / "metrics.csv").open())) for name in ("whole", "parts")]
+    curves = [(folder / name / "metrics.csv").read_text() for name in ("whole", "parts")]
     assert curves[0] == curves[1]
 
     capsys.readouterr()

@@ -35,12 +35,14 @@ def networks(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("network", "parameters", "GMAC at 256x256", "channels", "level", "multiple", "source", "what it is"):
-        table.add_column(column, justify="left" if column in ("network", "source", "what it is", "level") else "right")
+    table = Table(box=None, header_style="bold", pad_edge=False, title="cost at 256x256", title_justify="left")
+    for column in ("network", "parameters", "GMAC", "ch", "level", "x", "what it is, source"):
+        words = column in ("network", "level", "what it is, source")
+        table.add_column(column, justify="left" if words else "right", no_wrap=column != "what it is, source")
     for row in rows:
         table.add_row(
             str(row["name"]), f"{row['parameters']:,}", f"{row['gmacs_256']:.2f}", str(row["channels"]),
-            str(row["level"]), str(row["multiple"]), str(row["source"]), str(row["summary"]),
+            str(row["level"]), str(row["multiple"]), f"{row['summary']} ({row['source']})",
         )  # fmt: skip
-    Console().print(table)
+    Console(highlight=False).print(table)
+    typer.echo("ch: channels; level: noise level input; x: height and width must be multiples of it (tools pad for you)")

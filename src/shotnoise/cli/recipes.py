@@ -28,10 +28,11 @@ def recipes(
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("recipe", "network", "method", "noise", "steps", "what for"):
-        table.add_column(column, justify="right" if column == "steps" else "left")
+        words = column in ("noise", "what for")
+        table.add_column(column, justify="right" if column == "steps" else "left", no_wrap=not words)
     for recipe in loaded:
         noise = " ".join([recipe.noise.name, *(str(value) for value in recipe.noise.options.values())])
         table.add_row(
             recipe.name, recipe.network.name, recipe.method.name, noise, f"{recipe.training.steps:,}", recipe.title
         )
-    Console().print(table)
+    Console(highlight=False).print(table)

@@ -56,10 +56,10 @@ def open_engine(model: str | os.PathLike[str], engine: str = "auto", *, threads:
         installed = [name for name in suitable if _installed(name)]
         if not installed:
             raise MissingExtraError(f"{path.name} needs the engine '{suitable[0]}': {_advice(suitable[0])}")
-        chosen, kind = installed[0], ".onnx files" if suitable is _FOR_ONNX else "checkpoints"
-        reason = f"'{chosen}' is the engine for {kind}"
+        chosen = installed[0]
+        reason = "chosen for .onnx files" if suitable is _FOR_ONNX else "chosen for checkpoints and run folders"
         if chosen != suitable[0]:
-            reason = f"'{chosen}' because '{suitable[0]}' is not installed"
+            reason = f"chosen because '{suitable[0]}' is not installed"
     else:
         if engine not in suitable:
             hint = "use the engine torch, or 'shotnoise export' it first" if suitable is not _FOR_ONNX else ""
@@ -68,7 +68,7 @@ def open_engine(model: str | os.PathLike[str], engine: str = "auto", *, threads:
             )
         if not _installed(engine):
             raise MissingExtraError(f"the engine '{engine}' is not installed: {_advice(engine)}")
-        chosen, reason = engine, f"'{engine}' was asked for"
+        chosen, reason = engine, "asked for"
     opened: Engine = ENGINES.resolve(chosen)(path, threads=threads, reason=reason)
     return opened
 

@@ -51,15 +51,15 @@ class OnnxRuntimeEngine:
             raise EngineError(f"unknown provider '{provider}' of onnxruntime: {nearest(provider, _PROVIDERS)}")
         wanted = provider or ("cuda" if "cuda" in providers() else "cpu")
         if wanted == "cpu":
-            why = "on the CPU as asked" if provider else "on the CPU: this onnxruntime has no CUDA provider"
+            why = "on the CPU as asked" if provider else "on the CPU, as this onnxruntime has no CUDA provider"
         else:
-            why = f"on {wanted}" + (" as asked" if provider else ": the provider is there and passed a self-test")
+            why = f"on {wanted}" + (" as asked" if provider else ", which passed a self-test")
             failure = self._switch(wanted)
             if failure and provider:
                 raise EngineError(f"the provider '{wanted}' of onnxruntime does not work here ({failure}); use the CPU")
             if failure:
                 logger.warning("running on the CPU, because the provider '%s' does not work here: %s", wanted, failure)
-                why = f"on the CPU: the provider '{wanted}' is there but failed its self-test ({failure})"
+                why = f"on the CPU, as the provider '{wanted}' failed its self-test ({failure})"
         self._reason = f"{reason}; {why}"
 
     def run(self, noisy: Array, level: Array | None = None) -> Array:

@@ -6,7 +6,6 @@ The only engine below the line where torch is allowed; nothing imports it but th
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from shotnoise.card import Card
@@ -40,8 +39,8 @@ class TorchEngine:
 
     def run(self, noisy: Array, level: Array | None = None) -> Array:
         """See :class:`~shotnoise.engines.engine.Engine`."""
-        picture = torch.from_numpy(np.ascontiguousarray(noisy)).to(self._device)
-        sigma = None if level is None else torch.from_numpy(np.ascontiguousarray(level)).to(self._device)
+        picture = torch.tensor(noisy, device=self._device)  # a copy: torch refuses read-only arrays
+        sigma = None if level is None else torch.tensor(level, device=self._device)
         try:
             with torch.inference_mode():
                 clean: Array = self._network(picture, sigma).float().cpu().contiguous().numpy()

@@ -13,7 +13,8 @@ from shotnoise.errors import PictureError
 
 __all__ = ["Decoded", "check_size", "decoding", "one_line"]
 
-_LIBRARIES = r"(PIL|tifffile|imagecodecs|numpy)\b"
+_WARNING = r"(PIL|tifffile|numpy|shotnoise\.images)\b"  # modules that warn of files, or are said to by a stack level
+_TALKATIVE = ("tifffile", "imagecodecs")  # loggers that report on files
 
 
 class Decoded(NamedTuple):
@@ -80,15 +81,17 @@ class _Silence(logging.Filter):
             if not self._readers:
                 self._caught = warnings.catch_warnings()
                 self._caught.__enter__()
-                warnings.filterwarnings("ignore", module=_LIBRARIES)
-                logging.getLogger("tifffile").addFilter(self)
+                warnings.filterwarnings("ignore", module=_WARNING)
+                for name in _TALKATIVE:
+                    logging.getLogger(name).addFilter(self)
             self._readers.append(threading.get_ident())
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._readers.remove(threading.get_ident())
             if not self._readers:
-                logging.getLogger("tifffile").removeFilter(self)
+                for name in _TALKATIVE:
+                    logging.getLogger(name).removeFilter(self)
                 self._caught.__exit__(None, None, None)
 
     def filter(self, record: logging.LogRecord) -> bool:

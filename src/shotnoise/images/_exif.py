@@ -156,11 +156,11 @@ def count_pages(file: BinaryIO) -> int:
     entry = 12 if layout.offset == "I" else 20
     seen: set[int] = set()
     while offset and offset not in seen:
-        file.seek(offset)
         try:
+            file.seek(offset)
             file.seek(layout.read(file, layout.number) * entry, 1)
             following = layout.read(file, layout.offset)
-        except (struct.error, OSError, OverflowError):
+        except (struct.error, OSError, OverflowError, ValueError):
             break
         seen.add(offset)
         offset = following
@@ -218,11 +218,19 @@ def _read_directory(
             if total > _MOST_BYTES:
                 raise ValueError("its values are larger than any EXIF")
             if size > inline:
-                source.seek(struct.unpack(layout.order + layout.offset, data)[0])
-                data = source.read(size)
+                data = _read_at(source, struct.unpack(layout.order + layout.offset, data)[0], size)
             if len(data) >= size:
                 directory.values[tag] = _Value(kind, number, data[:size])
     return directory
+
+
+def _read_at(source: BinaryIO, offset: int, size: int) -> bytes:
+    """Up to `size` bytes; none where no file can have any."""
+    try:
+        source.seek(offset)
+    except (OSError, OverflowError, ValueError):
+        return b""
+    return source.read(size)
 
 
 def _pack(directory: _Directory, order: str, offset: int) -> bytes:

@@ -117,7 +117,9 @@ def write_jpeg(image: Image, file: BinaryIO, quality: int) -> tuple[str, ...]:
     """
     import imagecodecs
 
-    data = imagecodecs.jpeg8_encode(image.pixels, quality, subsampling="444" if quality >= 90 else "420", optimize=True)
+    data = imagecodecs.jpeg8_encode(
+        np.ascontiguousarray(image.pixels), quality, subsampling="444" if quality >= 90 else "420", optimize=True
+    )
     after_header = 4 + int.from_bytes(data[4:6], "big")  # start mark and JFIF segment
     file.write(data[:after_header])
     notes: list[str] = []

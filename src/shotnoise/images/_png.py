@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import numpy as np
+
 from shotnoise.errors import PictureError
 from shotnoise.images._decoding import Decoded, check_size, decoding
 from shotnoise.images.image import Image
@@ -16,6 +18,7 @@ __all__ = ["SIGNATURE", "read", "write"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+_ESSENTIAL = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by colour type
 _BEST_DEFLATE = 1032  # the most bytes that one byte of a deflate stream can stand for
 _MOST_PROFILE = 2**24  # bytes; a colour profile has kilobytes, a decompression bomb gigabytes
@@ -33,8 +36,11 @@ def read(file: BinaryIO, max_pixels: int) -> Decoded:
     icc: bytes | None = None
     exif: bytes | None = None
     notes: list[str] = []
+    essential: list[bytes | memoryview] = [SIGNATURE]
     compressed = 0
-    for name, content in _chunks(data):
+    for name, content, whole in _chunks(data):
+        if name in _ESSENTIAL:
+            essential.append(whole)
         if name == b"IDAT":
             compressed += len(content)
         elif name == b"iCCP":
@@ -51,7 +57,7 @@ def read(file: BinaryIO, max_pixels: int) -> Decoded:
     with decoding("PNG"):
         import imagecodecs
 
-        array = imagecodecs.png_decode(data)
+        array = imagecodecs.png_decode(b"".join(essential))
     return Decoded(array, icc, exif, tuple(notes))
 
 
@@ -59,7 +65,10 @@ def write(image: Image, file: BinaryIO, quality: int) -> tuple[str, ...]:
     """Pixels and alpha at 8 or 16 bits, ICC profile, EXIF; `quality` has no meaning here."""
     import imagecodecs
 
-    data = imagecodecs.png_encode(image.to_array(), _LEVEL)
+    array = np.ascontiguousarray(image.to_array())
+    rows = len(array) * (1 + array[0].nbytes)
+    # The codec's own estimate of the space it needs is too small for narrow pictures of noise.
+    data = imagecodecs.png_encode(array, _LEVEL, out=rows + rows // 256 + 1024)
     after_header = len(SIGNATURE) + 25
     file.write(data[:after_header])
     if image.icc is not None:
@@ -70,8 +79,8 @@ def write(image: Image, file: BinaryIO, quality: int) -> tuple[str, ...]:
     return ()
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Name and content of every chunk up to the end mark; PictureError at the first one that is not whole.
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
+    """Name, content and whole of every chunk up to the end mark; PictureError at the first one that is damaged.
 
     Checked here, because the decoders stop reading as soon as they have all pixels.
     """
@@ -84,7 +93,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
             break
         if zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise PictureError(f"is a damaged PNG file: the checksum of chunk {name.decode('latin-1')!a} is wrong")
-        yield name, view[at + 8 : end]
+        yield name, view[at + 8 : end], view[at : end + 4]
         if name == b"IEND":
             return
         at = end + 4

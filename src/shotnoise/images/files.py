@@ -1,7 +1,8 @@
 """Pictures on disk: open by content, save by extension, list a folder.
 
-Nothing is lost in silence: bit depth, alpha, ICC profile and EXIF travel along, and what a format cannot hold is
-named in the notes. Every failure is a :class:`~shotnoise.errors.PictureError` with one line that names the file.
+Bit depth, alpha, ICC profile and EXIF travel along, and what a format cannot hold of them is named in the notes. XMP,
+IPTC, comments, previews, and gamma and resolution that stand outside of the EXIF in PNG and JPEG files do not travel.
+Every failure is a :class:`~shotnoise.errors.PictureError` with one line that names the file.
 
 The limits of each format:
 
@@ -93,7 +94,7 @@ class _Format:
     longest: int = 2**31 - 1  # pixels of a side
 
 
-_PNG = _Format("PNG", _png.write, depths=("uint8", "uint16"))
+_PNG = _Format("PNG", _png.write, depths=("uint8", "uint16"), longest=1_000_000)
 _JPEG = _Format("JPEG", _pillow.write_jpeg, depths=("uint8",), alpha=False, longest=65500)
 _TIFF = _Format("TIFF", _tiff.write)
 _NPY = _Format("NPY", _npy.write, metadata=False)

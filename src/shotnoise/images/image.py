@@ -20,7 +20,7 @@ def full_scale(dtype: npt.DTypeLike) -> float:
     65535.0
     """
     kind = np.dtype(dtype)
-    if kind in (np.dtype(np.uint8), np.dtype(np.uint16)):
+    if kind.kind == "u" and kind.itemsize <= 2:
         return float(np.iinfo(kind).max)
     if kind.kind == "f":
         return 1.0

@@ -153,7 +153,7 @@ def _load(paths: Sequence[str], channels: int) -> dict[str, list[Picture]]:
 
 
 def _split(pictures: dict[str, list[Picture]], share: float) -> tuple[list[Picture], list[Picture]]:
-    """Hold out a share of the pictures, all patches of each; which ones depends on their names, not on order or seed."""
+    """Hold out a share of the pictures, all patches of each; which ones depends on their names alone."""
     if len(pictures) < 2:
         raise RecipeError(f"{len(pictures)} training picture(s) found; expected at least 2, as some are held out")
     names = sorted(pictures, key=lambda name: hashlib.sha256(name.encode()).hexdigest())

@@ -1,0 +1,160 @@
+"""`shotnoise denoise`: pictures and folders of pictures, without their noise."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from shotnoise.batch import BatchReport, Event, FileReport, Options, UsageError, denoise_files
+
+
+def denoise(
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Pictures, and folders of pictures.")],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="File, for one picture, or folder; beside the inputs without it."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Bundled name, .onnx file, run folder or checkpoint.")] = "photo",
+    engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino or torch.")] = "auto",
+    strength: Annotated[
+        float, typer.Option(min=0, max=2, help="0 changes nothing, 1 is the model's result, up to 2 is more.")
+    ] = 1.0,
+    level: Annotated[
+        float | None,
+        typer.Option(min=0, max=255, help="Standard deviation of the noise in counts of 8 bits; else estimated."),
+    ] = None,
+    suffix: Annotated[
+        str | None, typer.Option(help="Added to names; _clean beside the inputs, nothing in another folder.")
+    ] = None,
+    extension: Annotated[
+        str | None, typer.Option("--format", help="png, jpg, tif, npy or webp; that of the input without it.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there, and inputs where OUT names them.")
+    ] = False,
+    recursive: Annotated[bool, typer.Option("--recursive/--no-recursive", help="Look into folders inside.")] = True,
+    tile: Annotated[int | None, typer.Option(min=1, help="Longest side of the tiles in pixels.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Files at a time, in as many processes.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of each process; all cores without it.")
+    ] = None,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the names.")] = False,
+) -> None:
+    """Take the noise out of pictures. Prints the names of the results.
+
+    One picture becomes NAME_clean beside it, a folder becomes FOLDER_clean with the same tree, unless OUT says
+    otherwise. Bit depth, alpha, colour profile and EXIF are kept. A second run does only what is new or would come
+    out differently; files that are there and were not made here are not replaced. A file that fails does not stop the
+    others; the exit status is then 1.
+    """
+    options = Options(model, engine, strength, level, tile, threads, quality)
+    with _Display(jobs) as display:
+        try:
+            report = denoise_files(
+                inputs,
+                output,
+                options=options,
+                suffix=suffix,
+                extension=extension,
+                overwrite=overwrite,
+                recursive=recursive,
+                jobs=jobs,
+                on_event=display.show,
+            )
+        except UsageError as error:
+            raise typer.BadParameter(str(error)) from None
+        except KeyboardInterrupt:
+            display.stopped()
+            raise
+    display.summarise(report)
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        for file in report.files:
+            if file.status != "failed":
+                typer.echo(str(file.output))
+    if report.count("failed"):
+        raise typer.Exit(1)
+
+
+class _Display:
+    """What is going on, on stderr: a bar on a terminal, otherwise a line per file."""
+
+    def __init__(self, jobs: int) -> None:
+        self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self._bar = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("", total=None, rate="")
+        self._jobs = jobs
+        self._finished = 0
+        self._megapixels = 0.0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> "_Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, event: Event) -> None:
+        """Take part in :func:`~shotnoise.batch.denoise_files`."""
+        share = event.share
+        if event.report is not None:
+            self._finished += 1
+            self._megapixels += event.report.megapixels or 0.0
+            self._say(event.report)
+            share = 0.0
+        rate = self._megapixels / (time.monotonic() - self._started)
+        self._bar.update(
+            self._task,
+            total=event.total,
+            completed=self._finished + (share if self._jobs == 1 else 0.0),
+            rate=f"{rate:.1f} MP/s" if self._megapixels else "",
+            description=event.input.name,
+        )
+
+    def stopped(self) -> None:
+        """The last line after Ctrl-C."""
+        self._bar.stop()
+        self._console.print(f"stopped after {self._finished} files; the same command goes on from there")
+
+    def summarise(self, report: BatchReport) -> None:
+        """The last line."""
+        counts = [
+            f"{report.count(status)} {word}"
+            for status, word in (("done", "denoised"), ("skipped", "skipped"), ("failed", "failed"))
+            if report.count(status) or status == "done"
+        ]
+        engine = "; {engine} ({reason})".format(**report.engine) if report.engine else ""
+        self._console.print(f"{', '.join(counts)} in {report.seconds:.1f} s{engine}")
+
+    def _say(self, file: FileReport) -> None:
+        if file.status == "failed":
+            self._console.print(f"error: {file.error}")
+            return
+        if not self._bar.disable:
+            for note in file.notes if file.status == "done" else ():
+                self._console.print(f"note: {file.input}: {note}")
+            return
+        if file.status == "skipped":
+            self._console.print(f"{file.input} -> {file.output}: skipped, {'; '.join(file.notes)}")
+            return
+        noise = "" if file.sigma is None else f"noise {file.sigma:.1f}, removed {file.removed:.1f}, "
+        self._console.print(f"{file.input} -> {file.output}: {noise}{file.megapixels:.1f} MP in {file.seconds:.1f} s")
+        for note in file.notes:
+            self._console.print(f"note: {file.input}: {note}")
