@@ -50,6 +50,9 @@ class Card(BaseModel):
         description="pixels of context a tile needs on each side for an exact result; None: the network looks "
         "at the whole picture, so tiling changes the result",
     )
+    size: tuple[int, int] | None = Field(
+        default=None, description="height and width that the file is fixed to; None: any multiple"
+    )
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     network: str = Field(default="", description="name in `shotnoise networks`")
     arguments: dict[str, Any] = Field(default_factory=dict, description="constructor arguments of the network")

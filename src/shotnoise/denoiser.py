@@ -5,6 +5,7 @@ deviation in counts of 8 bits, 0..255, whatever the type of the picture, as the 
 this module works in 0..1.
 """
 
+import logging
 import math
 import os
 import sys
@@ -25,10 +26,13 @@ from shotnoise.tiling import DEFAULT_BUDGET, Plan, plan_tiles, read_tile
 
 __all__ = ["COUNTS", "STRONGEST", "Denoiser", "Result"]
 
+logger = logging.getLogger(__name__)
+
 COUNTS = 255.0  # noise levels in counts per noise level in 0..1
 STRONGEST = 2.0
 
 _FORCED_HALO = 64  # for tiles of a network that looks at the whole picture, where the user insists
+_SILENT = 0.1  # counts of noise below which there is nothing to take out; rounding to 8 bits alone makes 0.3
 _VISIBLE = 2.0  # counts of noise from which a result that changes nothing deserves a word
 _BRIGHTEST = 4.0  # floating-point values above this are not a picture in 0..1
 
@@ -115,10 +119,10 @@ class Denoiser:
             progress: called with the share that is done, up to 1.
 
         Returns:
-            The same kind, shape and type.
+            The same kind, shape and type. What a user should know besides is logged; :meth:`run` returns it.
         """
         if isinstance(picture, Image):
-            return self.run(picture, progress=progress).image
+            return self._run_and_log(picture, progress)
         if picture.dtype.kind == "b":
             raise PictureError("array of type bool; expected uint8, uint16 or floating point in 0..1")
         image = Image.from_array(picture)
@@ -126,8 +130,14 @@ class Denoiser:
         if self.strength != 0:
             first = result if result.ndim == 2 else result[:, :, 0]
             colours = first if image.channels == 1 else result[:, :, :3]
-            colours[:] = self.run(image, progress=progress).image.pixels
+            colours[:] = self._run_and_log(image, progress).pixels
         return result
+
+    def _run_and_log(self, image: Image, progress: Progress | None) -> Image:
+        result = self.run(image, progress=progress)
+        for note in result.notes:  # which the caller does not see otherwise
+            logger.warning("%s", note)
+        return result.image
 
     def run(self, image: Image, *, progress: Progress | None = None) -> Result:
         """Denoise one picture, and say what happened."""
@@ -135,6 +145,10 @@ class Denoiser:
         if self.strength == 0:
             return Result(image, None, 0.0, {}, time.perf_counter() - started)
         sigma = COUNTS * estimate_sigma(image.pixels) if self.level is None else self.level
+        if sigma < _SILENT and self.level is None and self.card.level == "sigma":
+            # What a network does to a picture without noise can only harm it.
+            note = "no noise was found, so nothing was changed; if you see some, say how much with the level"
+            return Result(image, sigma, 0.0, {}, time.perf_counter() - started, (note,))
         level, notes = self._model_level(sigma)
         if self.card.halo is None and self.tile is not None:
             notes.append("this network looks at the whole picture, so tiles change its result; seams are possible")
@@ -167,12 +181,15 @@ class Denoiser:
         while True:
             height, width = pixels.shape[:2]
             multiple = self.card.multiple
-            plan = plan_tiles(height, width, multiple=multiple, halo=halo, tile=self.tile, budget=budget)
+            plan = plan_tiles(
+                height, width, multiple=multiple, halo=halo, tile=self.tile, budget=budget, window=self.card.size
+            )
             try:
                 return *_Work(self, pixels, level, notes).run(plan, progress), plan
             except OutOfMemoryError:
                 area = plan.window[0] * plan.window[1]
-                if self.tile is not None or self.card.halo is None or area <= (2 * halo + multiple) ** 2:
+                fixed = self.tile is not None or self.card.halo is None or self.card.size is not None
+                if fixed or area <= (2 * halo + multiple) ** 2:
                     raise
                 budget = area // 2
                 note = "the memory did not suffice for the usual tiles; worked in smaller ones"

@@ -86,6 +86,7 @@ def plan_tiles(
     halo: int = 0,
     tile: int | None = None,
     budget: int = DEFAULT_BUDGET,
+    window: tuple[int, int] | None = None,
 ) -> Plan:
     """Cut a picture into windows.
 
@@ -97,11 +98,14 @@ def plan_tiles(
         tile: longest side of a window, halo included. None: the cut with the least work in which no window has more
             than `budget` pixels; full-width strips where they win.
         budget: pixels per window; a network whose halo needs more gets the smallest window that leaves something.
+        window: the one shape that a model file fixed to a size can take; smaller pictures are mirrored to fill it.
     """
     halo = _ceil(halo, multiple)
     full_height, full_width = _ceil(height, multiple), _ceil(width, multiple)
     smallest = 2 * halo + multiple
-    if tile is not None:
+    if window is not None:
+        rows, cols = _fixed(full_height, window[0], halo), _fixed(full_width, window[1], halo)
+    elif tile is not None:
         side = tile - tile % multiple
         if side < min(smallest, max(full_height, full_width)):
             raise ModelError(
@@ -149,8 +153,25 @@ def _cut(length: int, size: int, halo: int, multiple: int) -> _Cut:
     if length <= size:
         return _Cut(length, ((0, 0, length),))
     count = math.ceil((length - 2 * halo) / (size - 2 * halo))
-    size = 2 * halo + _ceil(math.ceil((length - 2 * halo) / count), multiple)  # as many windows, but even ones
-    starts = [min(k * (size - 2 * halo), length - size) for k in range(count)]
+    even = 2 * halo + _ceil(math.ceil((length - 2 * halo) / count), multiple)  # as many windows, but even ones
+    return _exactly(length, even, halo)
+
+
+def _fixed(length: int, size: int, halo: int) -> _Cut:
+    """Cover `length` with windows of exactly `size`, which no choice of ours can change."""
+    if length <= size:
+        return _Cut(size, ((0, 0, length),))
+    if size <= 2 * halo:
+        raise ModelError(
+            f"the model is fixed to {size} pixels, which leaves nothing beside a halo of {halo} on both sides, and "
+            f"the picture has {length}; export the model with a larger size, or with a free one"
+        )
+    return _exactly(length, size, halo)
+
+
+def _exactly(length: int, size: int, halo: int) -> _Cut:
+    step = size - 2 * halo
+    starts = [min(k * step, length - size) for k in range(math.ceil((length - 2 * halo) / step))]
     seams = [0, *(start + halo for start in starts[1:]), length]
     return _Cut(size, tuple(zip(starts, seams[:-1], seams[1:], strict=True)))
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as Pillow
 
 from shotnoise.batch import BatchReport, Options, UsageError, denoise_files
-from shotnoise.errors import ModelError
+from shotnoise.errors import EngineError, ModelError
 from shotnoise.images import open_image
 from tiny_models import write_model
 
@@ -250,3 +250,12 @@ def test_the_report_is_plain_json(pictures, model, tmp_path):
     assert done["engine"] == "onnxruntime"
     assert done["provider"] == "cpu"
     assert done["tiles"]["window"] == [20, 30]
+
+
+def test_processes_that_cannot_be_started(pictures, model, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("out of processes")
+
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor.submit", refuse)
+    with pytest.raises(EngineError, match=r"cannot start 2 processes .out of processes.; try fewer jobs"):
+        denoise_files([pictures], tmp_path / "out", options=Options(model), jobs=2)

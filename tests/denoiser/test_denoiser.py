@@ -235,6 +235,11 @@ def test_the_result_says_what_happened():
     assert weak.notes == ()  # little was asked for
 
 
+def test_a_plain_call_logs_what_it_cannot_return(caplog):
+    Denoiser(FakeEngine())(picture(50, 60, 3))
+    assert "nearly identical to the input" in caplog.text
+
+
 def test_progress_rises_to_one():
     seen = []
     Denoiser(FakeEngine(), tile=16)(picture(40, 40), progress=seen.append)
@@ -320,3 +325,14 @@ def test_memory_beyond_input_and_output_does_not_grow_with_the_picture(dtype):
 
     peak(600, 600)
     assert peak(2048, 4096) < 1.2 * peak(1024, 1024) + 2**20
+
+
+def test_a_picture_without_noise_is_left_alone():
+    """At level 0 a network can only do harm; the user may still insist with a level."""
+    flat = np.full((40, 30, 3), 90, np.uint8)
+    flat[:, 15:] = 200
+    engine = FakeEngine(level="sigma")
+    result = Denoiser(engine).run(Image(flat))
+    assert np.array_equal(result.image.pixels, flat)
+    assert result.notes == ("no noise was found, so nothing was changed; if you see some, say how much with the level",)
+    assert not np.array_equal(Denoiser(engine, level=5)(flat), flat)

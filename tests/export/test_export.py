@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
+from shotnoise import Denoiser
 from shotnoise.card import CARD_KEY, Card, Score
 from shotnoise.errors import ModelError
 from shotnoise.export import export
@@ -77,6 +78,15 @@ def test_fixed_size(checkpoint, tmp_path):
     export(file, tmp_path / "fixed.onnx", size=(32, 48))
     shape = onnx.load(tmp_path / "fixed.onnx").graph.input[0].type.tensor_type.shape
     assert [dim.dim_value for dim in shape.dim][2:] == [32, 48]
+    # the file is usable on pictures of any other size: larger ones in tiles, smaller ones mirrored
+    export(file, tmp_path / "roomy.onnx", size=(64, 80))
+    export(file, tmp_path / "free.onnx")
+    rng = np.random.default_rng(0)
+    for shape in ((150, 170, 3), (64, 80, 3)):
+        noisy = rng.integers(0, 256, shape, dtype=np.uint8)
+        fixed, free = (Denoiser(tmp_path / name, level=10)(noisy) for name in ("roomy.onnx", "free.onnx"))
+        assert np.abs(fixed.astype(int) - free).max() <= 1
+    assert Denoiser(tmp_path / "roomy.onnx", level=10)(noisy[:9, :7]).shape == (9, 7, 3)
     with pytest.raises(ModelError, match="size 33x48: this network needs multiples of 4"):
         export(file, tmp_path / "odd.onnx", size=(33, 48))
 

@@ -130,3 +130,19 @@ def test_a_tile_without_room_for_its_halo_is_refused_in_one_line():
 def test_a_budget_smaller_than_the_halo_still_makes_progress():
     plan = plan_tiles(300, 300, multiple=4, halo=40, budget=10)
     assert plan.window == (84, 84)
+
+
+@pytest.mark.parametrize("size", [(20, 24), (48, 40), (90, 100)])
+def test_a_fixed_window_is_never_changed(size):
+    """A model file fixed to one size gets windows of that size, and the parts still make up the picture."""
+    plan = plan_tiles(*size, multiple=4, halo=6, window=(40, 48))
+    covered = np.zeros(size, int)
+    for tile in plan.tiles:
+        covered[tile.write] += 1
+        assert read_tile(np.zeros(size), tile).shape == (40, 48)
+    assert (covered == 1).all()
+
+
+def test_a_fixed_window_without_room_for_the_halo_is_refused():
+    with pytest.raises(ModelError, match="the model is fixed to 16 pixels, which leaves nothing beside a halo of 8"):
+        plan_tiles(100, 16, multiple=4, halo=8, window=(16, 16))

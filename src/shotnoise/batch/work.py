@@ -1,12 +1,13 @@
 """The work itself: one file after the other, or several processes side by side."""
 
+import contextlib
 import functools
 import logging
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from shotnoise.batch.manifest import Origin
 from shotnoise.denoiser import Denoiser, Progress
-from shotnoise.errors import ShotnoiseError
+from shotnoise.errors import EngineError, ShotnoiseError
 from shotnoise.images import open_image, save_image
 
 __all__ = ["FileReport", "Job", "Options", "Results", "start"]
@@ -117,15 +118,19 @@ def _side_by_side(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) 
     while waiting:
         pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _prepare_worker, (options,))
         running: dict[Future[FileReport], Job] = {}
-        broken = False
+        started = broken = False
         try:
             while running or (waiting and not broken):
                 while waiting and len(running) < jobs and not broken:
                     try:
-                        running[pool.submit(_denoise_in_worker, waiting[-1])] = waiting[-1]
-                    except BrokenProcessPool:
+                        with _deaf_children():
+                            running[pool.submit(_denoise_in_worker, waiting[-1])] = waiting[-1]
+                    except (BrokenProcessPool, OSError) as error:  # OSError: it broke a moment ago
+                        if not started:
+                            raise EngineError(f"cannot start {jobs} processes ({error}); try fewer jobs") from None
                         broken = True
                     else:
+                        started = True
                         tell(waiting.pop().input, 0.0)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     job = running.pop(future)
@@ -141,6 +146,19 @@ def _side_by_side(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) 
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes begun in here do not hear Ctrl-C, which reaches all of them: their parent decides."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: deaf only from the initialiser on
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(processes: list[BaseProcess]) -> None:
@@ -161,7 +179,7 @@ _opened: list[Denoiser] = []
 def _prepare_worker(options: Options) -> None:
     global _options
     _options = options
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
 
 

@@ -8,7 +8,7 @@ from shotnoise.errors import ModelError, nearest
 __all__ = ["BUNDLED", "find_model"]
 
 # name -> (file in this folder, summary)
-BUNDLED = {"photo": ("photo.onnx", "photographs, sRGB, any noise level; the default")}
+BUNDLED = {"photo": ("photo.onnx", "photographs, white noise up to sigma 55; the default")}
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:

@@ -81,8 +81,7 @@ def _try(engine: Any) -> str:
     from shotnoise.errors import EngineError
 
     card = engine.card
-    side = 8 * card.multiple
-    picture = np.full((1, card.channels, side, side), 0.5, np.float32)
+    picture = np.full((1, card.channels, 8 * card.multiple, 8 * card.multiple), 0.5, np.float32)
     clean = engine.run(picture, np.full((1, 1, 1, 1), 0.1, np.float32) if card.level == "sigma" else None)
     error = float(np.abs(clean - 0.5).max())
     if not error < 0.1:

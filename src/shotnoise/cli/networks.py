@@ -45,4 +45,6 @@ def networks(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
             str(row["level"]), str(row["multiple"]), f"{row['summary']} ({row['source']})",
         )  # fmt: skip
     Console(highlight=False).print(table)
-    typer.echo("ch: channels; level: noise level input; x: height and width must be multiples of it (tools pad for you)")
+    typer.echo(
+        "ch: channels; level: noise level input; x: height and width must be multiples of it (tools pad for you)"
+    )

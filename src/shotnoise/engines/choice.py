@@ -62,10 +62,8 @@ def open_engine(model: str | os.PathLike[str], engine: str = "auto", *, threads:
             reason = f"chosen because '{suitable[0]}' is not installed"
     else:
         if engine not in suitable:
-            hint = "use the engine torch, or 'shotnoise export' it first" if suitable is not _FOR_ONNX else ""
-            raise EngineError(
-                f"the engine '{engine}' cannot run {path.name}; {hint or 'use onnxruntime or openvino for .onnx files'}"
-            )
+            hint = "onnxruntime or openvino" if suitable is _FOR_ONNX else "torch, or 'shotnoise export' it first"
+            raise EngineError(f"the engine '{engine}' cannot run {path.name}; use {hint}")
         if not _installed(engine):
             raise MissingExtraError(f"the engine '{engine}' is not installed: {_advice(engine)}")
         chosen, reason = engine, "asked for"

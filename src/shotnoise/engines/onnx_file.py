@@ -93,8 +93,10 @@ def _check(path: Path, card: Card, inputs: dict[str, _Value], outputs: dict[str,
     sizes = inputs["noisy"][1]
     if sizes and (len(sizes) != 4 or sizes[1] not in (0, card.channels)):
         raise ModelError(f"{path}: its input has the shape {sizes}; its card promises {card.channels} channels, NCHW")
-    if any(sizes[2:]):
-        raise ModelError(f"{path}: its input is fixed to {sizes[2]}x{sizes[3]} pixels; export it with free sizes")
+    fixed = tuple(sizes[2:]) if any(sizes[2:]) else None
+    if fixed != card.size:
+        found, promised = (f"{size[0]}x{size[1]}" if size else "of any size" for size in (fixed, card.size))
+        raise ModelError(f"{path}: its input is {found}, its card says {promised}; export the model again")
 
 
 def _names(names: Iterable[str]) -> str:

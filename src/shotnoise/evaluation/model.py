@@ -46,7 +46,13 @@ class ModelUnderTest:
                 raise ModelError("this model needs the noise level, and the protocol gives none")
             level = np.full((1, 1, 1, 1), sigma, np.float32)
         budget = sys.maxsize if self.card.halo is None else DEFAULT_BUDGET
-        plan = plan_tiles(*noisy.shape[1:], multiple=self.card.multiple, halo=self.card.halo or 0, budget=budget)
+        plan = plan_tiles(
+            *noisy.shape[1:],
+            multiple=self.card.multiple,
+            halo=self.card.halo or 0,
+            budget=budget,
+            window=self.card.size,
+        )
         pixels = noisy.transpose(1, 2, 0)
         result = np.empty_like(noisy)
         for tile in plan.tiles:

@@ -77,6 +77,7 @@ def export(
         raise ModelError(f"size {size[0]}x{size[1]}: this network needs multiples of {net.multiple}")
     card = (card or bare_card(net, model)).model_copy(
         update={
+            "size": size,
             "scores": list(scores) or (card.scores if card else []),
             "made_with": f"shotnoise {shotnoise.__version__}",
         }
