@@ -331,7 +331,7 @@ def test_a_picture_without_noise_is_left_alone():
     """At level 0 a network can only do harm; the user may still insist with a level."""
     flat = np.full((40, 30, 3), 90, np.uint8)
     flat[:, 15:] = 200
-    engine = FakeEngine(level="sigma")
+    engine = FakeEngine(lambda noisy: noisy * 0.5, level="sigma")
     result = Denoiser(engine).run(Image(flat))
     assert np.array_equal(result.image.pixels, flat)
     assert result.notes == ("no noise was found, so nothing was changed; if you see some, say how much with the level",)
