@@ -32,10 +32,47 @@ def test_dncnn(shared):
         assert float((result - expected).detach().abs().max()) <= 2e-5 * float(expected.abs().max())
 
 
-def test_neighbor2neighbor_unet(shared):
-    tensors, metadata = read(shared / "golden" / "neighbor2neighbor_unet.safetensors")
-    network = create("neighbor2neighbor-unet", n_feature=int(metadata["n_feature"])).eval()
-    network.load_state_dict(state_of(tensors))
+def from_tensorflow(tensors):
+    """<layer>/weight or <layer>/W, (rows, columns, in, out) -> <layer>.weight, (out, in, rows, columns)."""
+    names = {"W": "weight", "b": "bias"}
+    state = {}
+    for key, value in state_of(tensors).items():
+        layer, name = key.split("/")
+        state[f"{layer}.{names.get(name, name)}"] = value.permute(3, 2, 0, 1) if value.ndim == 4 else value
+    return state
+
+
+def test_noise2noise_unet(shared):
+    tensors, _ = read(shared / "golden" / "noise2noise_unet_rgb.safetensors")
+    network = create("noise2noise-unet").eval()
+    network.load_state_dict(from_tensorflow(tensors))
+    expected = tensors["output"]
+    assert float((network(tensors["input"]) - expected).detach().abs().max()) <= 2e-5 * float(expected.abs().max())
+
+
+def test_noise2noise_unet_for_mri(shared):
+    """One channel; the original pads the odd picture at the bottom and right with black, -0.5, and crops it back."""
+    tensors, _ = read(shared / "golden" / "noise2noise_unet_mri.safetensors")
+    network = create("noise2noise-unet", in_nc=1).eval()
+    network.load_state_dict(from_tensorflow(tensors))
+    padded = torch.nn.functional.pad(tensors["input"][:, None], (0, 1, 0, 1), value=-0.5)
+    expected = tensors["output"]
+    result = network(padded)[:, 0, :-1, :-1]
+    assert float((result - expected).detach().abs().max()) <= 2e-5 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("variant", ["", "_blindspot"])
+def test_neighbor2neighbor_unet(shared, variant):
+    tensors, metadata = read(shared / "golden" / f"neighbor2neighbor_unet{variant}.safetensors")
+    state = state_of(tensors)
+    network = create("neighbor2neighbor-unet", n_feature=int(metadata["n_feature"]), blindspot=bool(variant)).eval()
+    network.load_state_dict(state)
+    assert type(network).arguments_from(state) == {
+        "in_nc": int(metadata["in_nc"]),
+        "out_nc": int(metadata["out_nc"]),
+        "n_feature": int(metadata["n_feature"]),
+        "blindspot": metadata["blindspot"] == "True",
+    }
     expected = tensors["output"]
     assert float((network(tensors["input"]) - expected).detach().abs().max()) <= 2e-5 * float(expected.abs().max())
 
@@ -77,6 +114,9 @@ def test_bad_safetensors_header(shared):
         ("dncnn", {"in_nc": 3, "out_nc": 3, "nb": 20, "act_mode": "R"}, 668_227, 43.71),
         ("neighbor2neighbor-unet", {}, 1_259_475, 19.47),
         ("neighbor2neighbor-unet", {"n_feature": 16}, 252_019, None),
+        ("neighbor2neighbor-unet", {"blindspot": True}, 1_425_651, 85.07),
+        ("noise2noise-unet", {}, 991_203, 11.40),
+        ("noise2noise-unet", {"in_nc": 1}, 988_609, 11.23),
         ("shotnet", {}, 939_212, 2.38),
     ],
 )

@@ -29,7 +29,7 @@ def measure_reach(network: Network, *, limit: int = 1024) -> int | None:
     while length <= limit:
         length += -length % step
         middle = length // 2 // step * step
-        reach = max(_spread(probe, length, middle + phase, axis) for phase in {0, step - 1} for axis in (2, 3))
+        reach = max(_spread(probe, length, {middle, middle + step - 1}, axis) for axis in (2, 3))
         if reach < length // 2 - step:
             return reach
         length *= 2
@@ -49,14 +49,17 @@ def _positive(network: Network) -> Network:
     return probe
 
 
-def _spread(probe: Network, length: int, position: int, axis: int) -> int:
-    """Distance along `axis` from an impulse at `position` to the furthest pixel that it changes."""
+def _spread(probe: Network, length: int, positions: set[int], axis: int) -> int:
+    """Largest distance along `axis` from an impulse to a pixel that it changes."""
     narrow = max(probe.multiple, 8 + -8 % probe.multiple)
     shape = [1, probe.channels, narrow, narrow]
     shape[axis] = length
-    picture = torch.zeros(shape, dtype=torch.float64)
     level = None if probe.level == "none" else torch.zeros(1, 1, 1, 1, dtype=torch.float64)
-    rest: Tensor = probe(picture, level)
-    picture.select(axis, position).select(2, narrow // 2).fill_(1.0)
-    changed = (probe(picture, level) != rest).any(1)[0].any(3 - axis).nonzero()
-    return int((changed - position).abs().max())
+    rest: Tensor = probe(torch.zeros(shape, dtype=torch.float64), level)
+    furthest = 0
+    for position in positions:
+        picture = torch.zeros(shape, dtype=torch.float64)
+        picture.select(axis, position).select(2, narrow // 2).fill_(1.0)
+        changed = (probe(picture, level) != rest).any(1)[0].any(3 - axis).nonzero()
+        furthest = max(furthest, int((changed - position).abs().max()))
+    return furthest

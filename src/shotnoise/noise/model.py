@@ -1,6 +1,7 @@
 """The NoiseModel contract."""
 
 from abc import ABC, abstractmethod
+from math import inf
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ class NoiseModel(ABC):
 
     A parameter may be a range; then each sample of a batch draws its own value. Nothing is clipped: clipping moves
     the mean of the noise near black and white, and the methods that learn from noisy targets rest on that mean.
+    A model whose mean is not the clean picture says so.
     """
 
     @abstractmethod
@@ -30,24 +32,50 @@ class NoiseModel(ABC):
         Args:
             clean: (B, C, H, W) float in 0..1.
             generator: source of all randomness, on the device of `clean`.
-            strength: what :meth:`draw` gave; None to draw now.
+            strength: what :meth:`draw` gave; None to draw now, before anything else is drawn.
         """
+
+    def sample_with_mask(
+        self, clean: Tensor, generator: torch.Generator, strength: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The result of :meth:`sample` and which of its pixels are measurements at all.
+
+        Returns:
+            The noisy batch, and (B, 1, H, W) in its dtype with 1 where a pixel was observed and 0 where it is
+            missing, for losses that must not compare with nothing; None when every pixel was observed.
+        """
+        return self.sample(clean, generator, strength), None
 
     @abstractmethod
     def variance(self, clean: Tensor) -> Tensor:
-        """Variance of :meth:`sample` around `clean`, same shape; over the whole range where there is one."""
+        """Mean squared deviation of :meth:`sample` from `clean`, same shape; over the whole range where there is one.
+
+        For the models whose mean is the clean picture that is the variance; for the others it holds the squared
+        bias too.
+        """
 
     def level(self, strength: Tensor) -> Tensor | None:
         """Noise standard deviation in units of the picture for the given strengths, or None if it has no single one."""
         return None
 
 
-def check_range(name: str, value: Range) -> tuple[float, float]:
-    """A number or a pair of numbers as (low, high), refused when negative or reversed."""
-    low, high = (value, value) if isinstance(value, int | float) else (value[0], value[1])
-    if not 0 <= low <= high:
-        raise RecipeError(f"{name} is {value}; expected a number >= 0 or a range [low, high] with low <= high")
-    return float(low), float(high)
+def check_range(name: str, value: object, *, positive: bool = False, limit: float = inf) -> tuple[float, float]:
+    """A number or a pair of numbers as (low, high), refused when negative, reversed or not numbers.
+
+    Args:
+        name: of the parameter, for the message.
+        value: what the recipe says.
+        positive: refuse zero as well.
+        limit: largest value allowed.
+    """
+    pair = value if isinstance(value, list | tuple) else (value, value)
+    numbers = [float(part) for part in pair if isinstance(part, int | float) and not isinstance(part, bool)]
+    if len(pair) == len(numbers) == 2:
+        low, high = numbers
+        if 0 <= low <= high <= limit and high < inf and (low > 0 or not positive):
+            return low, high
+    expected = f"between 0 and {limit:g}" if limit < inf else "> 0" if positive else ">= 0"
+    raise RecipeError(f"{name} is {value}; expected a number {expected} or a range [low, high] with low <= high")
 
 
 def draw_uniform(bounds: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
