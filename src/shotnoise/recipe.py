@@ -45,12 +45,14 @@ class TrainingOptions(_Strict):
     optimizer: Literal["adam", "adamw"] = "adamw"
     lr: float = Field(default=1e-3, gt=0, description="highest learning rate")
     betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0, description="what Adam adds to the root of its second moment")
     weight_decay: float = Field(default=0.0, ge=0)
-    schedule: Literal["constant", "cosine", "multistep"] = "cosine"
+    schedule: Literal["constant", "cosine", "multistep", "rampdown"] = "cosine"
     warmup: int = Field(default=0, ge=0, description="steps of linear rise from zero")
     final_lr: float = Field(default=0.0, ge=0, description="where the cosine ends")
     milestones: tuple[float, ...] = Field(default=(), description="multistep: shares of the training where lr drops")
     factor: float = Field(default=0.5, gt=0, lt=1, description="multistep: what lr is multiplied with")
+    ramp: float | None = Field(default=None, gt=0, le=1, description="rampdown: share of the training that it takes")
     clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights, which are kept")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -65,6 +67,10 @@ class TrainingOptions(_Strict):
             raise ValueError("schedule: multistep needs milestones, for instance [0.5, 0.75]")
         if any(not 0 < share < 1 for share in self.milestones):
             raise ValueError(f"milestones {list(self.milestones)} are shares of the training, each between 0 and 1")
+        if self.ramp is not None and self.schedule != "rampdown":
+            raise ValueError(f"ramp needs schedule: rampdown, but schedule is {self.schedule}")
+        if self.schedule == "rampdown" and self.ramp is None:
+            raise ValueError("schedule: rampdown needs ramp, the share of the training that it takes, for instance 0.3")
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
         return self
@@ -96,7 +102,7 @@ class Recipe(_Strict):
     name: str
     title: str = ""
     network: Choice
-    noise: Choice
+    noise: Choice | None = Field(default=None, description="None only for pictures that are noisy already")
     pairs: Choice = Choice(name="clean")
     method: Choice = Choice(name="supervised")
     training: TrainingOptions
@@ -104,6 +110,15 @@ class Recipe(_Strict):
     card: CardText = CardText()
     seed: int = Field(default=0, ge=0)
     data: tuple[str, ...] = Field(default=(), description="stores or folders of pictures; --data fills it")
+
+    @model_validator(mode="after")
+    def _has_noise(self) -> "Recipe":
+        if self.noise is None and self.pairs.options.get("simulate", True):
+            raise ValueError(
+                "noise is missing, for instance {name: gaussian, sigma: 25}; only pictures that are noisy already "
+                "(pairs.simulate: false) need none"
+            )
+        return self
 
     def to_yaml(self) -> str:
         """The recipe with every default written out."""

@@ -72,7 +72,7 @@ def test_gray_samples_have_equal_channels_noise_included():
 
 
 def test_small_pictures_are_left_out_and_none_left_is_an_error():
-    assert len(source(crop=35).pictures) == 1
+    assert len(source(crop=35).crops.pictures) == 1
     with pytest.raises(RecipeError, match="none of the 2 training pictures is at least 64 x 64"):
         source(crop=64)
     with pytest.raises(RecipeError, match="gray is 2"):

@@ -1,5 +1,6 @@
 """Recipes: packaged ones hold, misspelt ones are refused with the nearest word."""
 
+import numpy as np
 import pytest
 import yaml
 
@@ -31,8 +32,11 @@ def test_packaged_recipes_can_be_built(name):
     assert recipe.title
     network = create(recipe.network.name, **recipe.network.options)
     METHODS.create(recipe.method.name, recipe.method.options, network=network)
-    NOISE.create(recipe.noise.name, recipe.noise.options)
-    assert recipe.pairs.name in PAIRS
+    noise, _ = (NOISE.create(n.name, n.options) for n in (recipe.noise, recipe.validation.noise or recipe.noise))
+    pictures = [np.zeros((network.channels, 300, 300), np.uint8)]
+    source = PAIRS.create(recipe.pairs.name, recipe.pairs.options, pictures=pictures, noise=noise)
+    halved = 2 if recipe.method.name == "neighbor2neighbor" else 1
+    assert source.crops.crop % (halved * network.multiple) == 0, "training does not pad"
     header = recipe_text(name).split("name:")[0]
     for word in ("# command", "# cost", "# expected", "# source"):
         assert word in header, f"the header of {name} does not state its {word[2:]}"
@@ -60,6 +64,9 @@ def test_the_fingerprint_ignores_where_the_data_lies(tmp_path):
         ("training.steps=0", "training.steps: Input should be greater than 0"),
         ("training.schedule=multistep", "multistep needs milestones"),
         ("training.milestones=[0.5]", "milestones need schedule: multistep, but schedule is cosine"),
+        ("training.ramp=0.3", "ramp needs schedule: rampdown, but schedule is cosine"),
+        ("training.schedule=rampdown", "schedule: rampdown needs ramp"),
+        ("noise=null", "noise is missing, for instance {name: gaussian, sigma: 25}"),
         ("training.warmup=10", "warmup 10 must be shorter than steps 10"),
         ("training.precision=int4", "training.precision: Input should be"),
         ("name.x=1", "'name' holds a value, not options"),
@@ -72,6 +79,18 @@ def test_mistakes_are_named(tmp_path, override, words):
         load_recipe(write(tmp_path, MINIMAL), overrides=[override])
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_pictures_that_are_noisy_already_need_no_noise(tmp_path):
+    overrides = ["noise=null", "pairs={name: single-noisy, simulate: false}", "method.name=neighbor2neighbor"]
+    recipe = load_recipe(write(tmp_path, MINIMAL), overrides=overrides)
+    assert recipe.noise is None
+    assert load_recipe(write(tmp_path, recipe.to_yaml())) == recipe
+
+
+def test_clean_targets_are_one_setting_away():
+    recipe = load_recipe("noise2noise/gaussian-quick", overrides=["pairs.clean_target=true"])
+    assert recipe.pairs.options["clean_target"] is True
 
 
 def test_unknown_names_and_broken_files(tmp_path):

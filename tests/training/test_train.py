@@ -14,6 +14,7 @@ import torch
 from shotnoise.card import CARD_KEY
 from shotnoise.errors import RecipeError
 from shotnoise.images import Image, save_image
+from shotnoise.methods.supervised import Supervised
 from shotnoise.networks import load
 from shotnoise.networks.checkpoint import read_state
 from shotnoise.recipe import Recipe
@@ -102,6 +103,66 @@ def test_options_run(pictures, tmp_path, changes):
     assert np.isfinite(run.psnr)
 
 
+def test_two_processes_learn_what_one_learns_from_the_whole_batch(pictures, tmp_path):
+    """Each sees half of the samples; the gradient, and so every weight, is that of the whole batch."""
+    options = {"steps": 7, "ema": None, "warmup": 0}
+    one = train(recipe(pictures, training=options | {"batch": 4}), tmp_path / "one", accelerator="cpu")
+    plan = recipe(pictures, training=options | {"batch": 2})
+    two = train(plan, tmp_path / "two", accelerator="cpu", devices=2, stop_at=4)
+    two = train(plan, two.folder, accelerator="cpu", devices=2, resume=True)
+    assert not torch.distributed.is_initialized()
+    assert {path.name for path in two.folder.iterdir()} == {path.name for path in one.folder.iterdir()}
+    for row, expected in zip(metrics(two.folder), metrics(one.folder), strict=True):
+        for column in ("step", "loss", "lr", "psnr"):
+            assert row[column] == expected[column] == "" or float(row[column]) == pytest.approx(
+                float(expected[column]), abs=1e-5, rel=1e-5
+            )
+    assert two.psnr == pytest.approx(one.psnr, abs=1e-4)
+    for name, value in load(one.best).state_dict().items():
+        torch.testing.assert_close(load(two.best).state_dict()[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_with_several_processes_the_first_one_tells_what_is_wrong(pictures, tmp_path):
+    with pytest.raises(RecipeError, match="none of the 4 training pictures is at least 500 x 500"):
+        train(recipe(pictures, pairs={"name": "clean", "crop": 500}), tmp_path / "run", accelerator="cpu", devices=2)
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+    with pytest.raises(RecipeError, match="devices is 0"):
+        train(recipe(pictures), tmp_path / "other", devices=0)
+
+
+def test_an_update_that_is_not_finite_is_skipped(pictures, tmp_path, monkeypatch):
+    """Like a step that did not happen for the weights, while the schedule goes on; one line in the log tells."""
+    plan = recipe(pictures, training={"steps": 6, "ema": None, "optimizer": "adam"})
+    before = train(plan, tmp_path / "before", stop_at=4, accelerator="cpu")
+    loss = Supervised.loss
+
+    def broken(self, batch, progress, generator):
+        outcome = loss(self, batch, progress, generator)
+        return outcome | {"loss": outcome["loss"] * (float("inf") if progress > 3.5 / 6 else 1)}
+
+    monkeypatch.setattr(Supervised, "loss", broken)
+    after = train(plan, tmp_path / "after", accelerator="cpu")
+    assert after.step == 6
+    for name, value in load(before.folder / "last.safetensors").state_dict().items():
+        assert torch.equal(value, load(after.folder / "last.safetensors").state_dict()[name]), name
+    log = (after.folder / "train.log").read_text()
+    assert "step 5: a gradient is not finite, update skipped (1 so far)" in log
+    assert "step 6: a gradient is not finite, update skipped (2 so far)" in log
+
+
+def test_pictures_without_truth_choose_the_best_by_their_loss(pictures, tmp_path):
+    changes = {
+        "noise": None,
+        "pairs": {"name": "single-noisy", "crop": 24, "simulate": False},
+        "method": {"name": "neighbor2neighbor"},
+        "network": {"name": "dncnn", "in_nc": 3, "out_nc": 3, "nb": 3, "nc": 4, "act_mode": "R"},
+    }
+    run = train(recipe(pictures, **changes), tmp_path / "run", accelerator="cpu")
+    assert np.isfinite(run.psnr)
+    assert "no clean pictures: validation shows the loss on held-out samples" in (run.folder / "train.log").read_text()
+    assert "as found in the pictures" in read_state(run.best)[1][CARD_KEY]
+
+
 def test_folders_are_guarded(pictures, tmp_path):
     plan = recipe(pictures, training={"steps": 3})
     with pytest.raises(RecipeError, match="nothing to resume"):
@@ -119,7 +180,8 @@ def test_ctrl_c_keeps_what_was_learned(pictures, tmp_path):
     command = [sys.executable, "-m", "shotnoise", "train", "recipe.yaml", "-o", "run", "--device", "cpu"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=os.environ, text=True) as process:
         deadline = time.monotonic() + 60
-        while not (tmp_path / "run" / "last.ckpt").exists() and time.monotonic() < deadline:
+        written = tmp_path / "run" / "last.ckpt"
+        while not written.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         message = process.communicate(timeout=60)[1]

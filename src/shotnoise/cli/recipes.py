@@ -31,7 +31,9 @@ def recipes(
         words = column in ("noise", "what for")
         table.add_column(column, justify="right" if column == "steps" else "left", no_wrap=not words)
     for recipe in loaded:
-        noise = " ".join([recipe.noise.name, *(str(value) for value in recipe.noise.options.values())])
+        noise = "-"
+        if recipe.noise is not None:
+            noise = " ".join([recipe.noise.name, *(str(value) for value in recipe.noise.options.values())])
         table.add_row(
             recipe.name, recipe.network.name, recipe.method.name, noise, f"{recipe.training.steps:,}", recipe.title
         )

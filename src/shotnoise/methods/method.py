@@ -3,12 +3,14 @@
 from abc import abstractmethod
 from typing import TypedDict
 
+import torch
 from torch import Tensor, nn
 
+from shotnoise.errors import RecipeError
 from shotnoise.networks import Network
 from shotnoise.pairs.sample import Batch
 
-__all__ = ["Loss", "Method"]
+__all__ = ["Loss", "Method", "known_level"]
 
 
 class Loss(TypedDict):
@@ -22,9 +24,27 @@ class Method(nn.Module):
     """Trains one or more networks. The loop knows steps, schedules and checkpoints; only the method knows the loss."""
 
     @abstractmethod
-    def loss(self, batch: Batch, progress: float) -> Loss:
-        """The loss of one batch; `progress` runs from 0 to 1 over the training."""
+    def loss(self, batch: Batch, progress: float, generator: torch.Generator) -> Loss:
+        """The loss of one batch.
+
+        Args:
+            batch: what :func:`~shotnoise.pairs.sample.collate` made of samples.
+            progress: runs from 0 to 1 over the training.
+            generator: source of all randomness, on the device of the batch. The loop seeds it anew for every step
+                from the seed of the run, the step and the rank of the process, so a resumed run goes on as if it had
+                never stopped.
+        """
 
     @abstractmethod
     def predictor(self) -> Network:
         """The network that is validated, exported and run."""
+
+
+def known_level(batch: Batch, method: str) -> Tensor:
+    """The noise level of each sample, (B, 1, 1, 1), for a method that cannot do without it."""
+    if "level" not in batch:
+        raise RecipeError(
+            f"method '{method}' must know the standard deviation of the noise, which these samples do not carry; "
+            "use noise: {name: gaussian, ...}, with one sigma for pictures that are noisy already"
+        )
+    return batch["level"]

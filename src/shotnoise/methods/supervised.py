@@ -1,9 +1,9 @@
-"""The plain method: compare the result with the target."""
+"""The plain method: compare the result with the target. With noisy targets it is Noise2Noise."""
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from shotnoise.errors import RecipeError, nearest
 from shotnoise.methods.method import Loss, Method
@@ -13,23 +13,33 @@ from shotnoise.pairs.sample import Batch
 __all__ = ["Supervised"]
 
 
-def _charbonnier(result: Tensor, target: Tensor) -> Tensor:
-    return ((result - target).square() + 1e-6).sqrt().mean()
+def _annealed(difference: Tensor, progress: float) -> Tensor:
+    """(|d| + 1e-8)^gamma with gamma from 2 down to 0."""
+    exponent: float = 2.0 * (1.0 - progress)
+    return (difference.abs() + 1e-8) ** exponent
 
 
-_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": F.l1_loss,
-    "l2": F.mse_loss,
-    "charbonnier": _charbonnier,
+# The penalty of each value, given its difference and the progress of the training.
+_DISTANCES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "l0": _annealed,
+    "l1": lambda difference, _: difference.abs(),
+    "l2": lambda difference, _: difference.square(),
+    "charbonnier": lambda difference, _: (difference.square() + 1e-6).sqrt(),
 }
 
 
 class Supervised(Method):
-    """distance(network(noisy), target).
+    """distance(network(noisy), target), the mean over all values that the target holds.
+
+    On the pair source ``noisy-pairs`` this is Noise2Noise (Lehtinen et al., ICML 2018, arXiv 1803.04189): the distance
+    decides what about the noise of the targets must be right. l2 finds their mean (Gaussian and Poisson noise, missing
+    pixels), l1 their median (text), l0 their mode (random impulses). A batch with a `mask` is compared only where its
+    target was measured.
 
     Args:
         network: what is trained.
-        distance: l1, l2 or charbonnier (smooth L1, epsilon 1e-3).
+        distance: l1, l2, charbonnier (smooth L1, epsilon 1e-3) or l0: mean((|d| + 1e-8)^gamma) with gamma going
+            linearly from 2 to 0 over the training.
     """
 
     def __init__(self, *, network: Network, distance: str = "l1") -> None:
@@ -40,9 +50,15 @@ class Supervised(Method):
         self._distance = _DISTANCES[distance]
         self._name = distance
 
-    def loss(self, batch: Batch, progress: float) -> Loss:  # noqa: D102
+    def loss(self, batch: Batch, progress: float, generator: torch.Generator) -> Loss:  # noqa: D102
         result = self.network(batch["noisy"], batch.get("level"))
-        value = self._distance(result.float(), batch["target"])
+        penalty = self._distance(result.float() - batch["target"], progress)
+        if "mask" in batch:
+            mask = batch["mask"].expand_as(penalty)
+            # A batch without a single measured pixel teaches nothing, and must not divide by zero.
+            value = (penalty * mask).sum() / mask.sum().clamp_min(1)
+        else:
+            value = penalty.mean()
         return {"loss": value, "parts": {self._name: value}}
 
     def predictor(self) -> Network:  # noqa: D102

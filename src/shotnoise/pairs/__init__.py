@@ -9,5 +9,7 @@ PAIRS = Table(
     "pair source",
     {
         "clean": ("shotnoise.pairs.clean:CleanPictures", "crops of clean pictures, noise added on the fly"),
+        "noisy-pairs": ("shotnoise.pairs.noisy_pairs:NoisyPairs", "two noisy versions of each crop"),
+        "single-noisy": ("shotnoise.pairs.single_noisy:SingleNoisy", "one noisy version of each crop, nothing else"),
     },
 )

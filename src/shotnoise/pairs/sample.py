@@ -23,6 +23,8 @@ class Sample:
         target: what it is compared with; may be noisy itself.
         clean: the truth, where it exists; for measurements only.
         level: noise standard deviation in units of the picture, (1, 1, 1), where the network wants it.
+        mask: 1 where the target was measured, 0 where it holds nothing to compare with, (1, H, W) or (C, H, W);
+            None where all of it was.
         meta: where the sample comes from.
     """
 
@@ -30,6 +32,7 @@ class Sample:
     target: Tensor
     clean: Tensor | None = None
     level: Tensor | None = None
+    mask: Tensor | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -60,16 +63,16 @@ class SampleStream(Dataset[Sample]):
         return self.source.draw(generator_for(self.seed, number))
 
 
-def generator_for(seed: int, number: int) -> torch.Generator:
+def generator_for(seed: int, number: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator for sample `number` of a run, independent of all others."""
     mixed = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
-    return torch.Generator().manual_seed(mixed)
+    return torch.Generator(device).manual_seed(mixed)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples -> (B, C, H, W) tensors; optional parts appear only when all samples have them."""
     batch: Batch = {}
-    for name in ("noisy", "target", "clean", "level"):
+    for name in ("noisy", "target", "clean", "level", "mask"):
         parts = [getattr(sample, name) for sample in samples]
         if all(part is not None for part in parts):
             batch[name] = torch.stack(parts)

@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 class MetricsFile(Callback):
     """`metrics.csv`: one row per logged step or validation, appended at once; a resumed run cuts off what it redoes.
 
+    Every process has this callback; only the first writes, the means over all.
+
     Args:
         path: of the file.
         every: steps between rows of training values; validations are always written.
@@ -32,6 +34,8 @@ class MetricsFile(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the file, or drop the rows after the checkpoint."""
+        if not trainer.is_global_zero:
+            return
         kept: list[list[str]] = []
         if self.path.exists():
             with self.path.open(newline="") as file:
@@ -45,16 +49,18 @@ class MetricsFile(Callback):
         """One row of training values; the learning rate is that of the step just made."""
         step = trainer.global_step
         if step % self.every == 0 and isinstance(pl_module, Task):
-            self._append(step, loss=float(outputs["loss"]), lr=learning_rate(step - 1, pl_module.options))
+            loss = trainer.strategy.reduce(outputs["loss"], reduce_op="mean")  # of all processes, which all must ask
+            self._append(trainer, loss=float(loss), lr=learning_rate(step - 1, pl_module.options))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """One row of validation values."""
         if isinstance(pl_module, Task) and not trainer.sanity_checking:
-            self._append(trainer.global_step, psnr=pl_module.psnr)
+            self._append(trainer, psnr=pl_module.psnr)
 
-    def _append(self, step: int, **values: float) -> None:
-        with self.path.open("a", newline="") as file:
-            csv.writer(file).writerow([step, *(values.get(name, "") for name in self.columns[1:])])
+    def _append(self, trainer: Trainer, **values: float) -> None:
+        if trainer.is_global_zero:
+            with self.path.open("a", newline="") as file:
+                csv.writer(file).writerow([trainer.global_step, *(values.get(name, "") for name in self.columns[1:])])
 
 
 class Checkpoints(Callback):
@@ -76,8 +82,12 @@ class Checkpoints(Callback):
             trainer.save_checkpoint(self.path)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what was learned until Ctrl-C; after any other failure the last regular checkpoint is the safe one."""
-        if isinstance(exception, KeyboardInterrupt) and trainer.global_step > 0:
+        """Keep what was learned until Ctrl-C.
+
+        After any other failure the last regular checkpoint is the safe one, and also with several processes: they
+        write together, and only the first knows of the Ctrl-C.
+        """
+        if isinstance(exception, KeyboardInterrupt) and trainer.global_step > 0 and trainer.world_size == 1:
             trainer.save_checkpoint(self.path)
 
 
@@ -96,7 +106,8 @@ class KeepBest(Callback):
         """Compare and keep."""
         if isinstance(pl_module, Task) and not trainer.sanity_checking and pl_module.psnr > self.psnr:
             self.psnr = pl_module.psnr
-            self.save(pl_module)
+            if trainer.is_global_zero:
+                self.save(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""

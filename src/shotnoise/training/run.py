@@ -22,6 +22,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 
 import shotnoise
 from shotnoise.card import Card
@@ -36,12 +37,14 @@ from shotnoise.pairs.sample import Batch, generator_for
 from shotnoise.recipe import Choice, Recipe
 from shotnoise.store import open_samples
 from shotnoise.training.callbacks import Checkpoints, KeepBest, MetricsFile, Narrator
+from shotnoise.training.processes import Place, joined_by_helpers
 from shotnoise.training.task import Task
 
 __all__ = ["Run", "train"]
 
 _log = logging.getLogger("shotnoise.training")
 _VALIDATION_SEED = 20_211_203  # any constant; the held-out samples must be the same for every run
+_CHECKPOINT = "last.ckpt"
 _PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 Picture = npt.NDArray[np.generic]
@@ -80,42 +83,72 @@ def train(
         stop_at: end after this step of the schedule, to be resumed later.
         report: called with (step, steps, loss, psnr) after every step.
         accelerator: as Lightning names them: auto, cpu, gpu.
-        devices: number of processes, one device each.
+        devices: number of processes, one device each. A step then sees `training.batch` samples per process: those
+            that one process with the whole batch would see, with the same gradient. Only the first process writes.
     """
     run = Path(folder)
-    checkpoint = run / "last.ckpt"
+    checkpoint = run / _CHECKPOINT
+    if devices < 1:
+        raise RecipeError(f"devices is {devices}; expected the number of processes, 1 or more")
     if resume and not checkpoint.exists():
         raise RecipeError(f"{run}: nothing to resume here, there is no last.ckpt")
     if not resume and checkpoint.exists():
         raise RecipeError(f"{run}: already holds a run; resume it, or name another folder")
     if not recipe.data:
         raise RecipeError("no training pictures given: --data DIR names a folder of pictures or a packed store")
-    options = recipe.training
     run.mkdir(parents=True, exist_ok=True)
-    with _logging_to(run / "train.log"), _quiet():
-        torch.manual_seed(recipe.seed)
-        network = create(recipe.network.name, **recipe.network.options)
-        method: Method = METHODS.create(recipe.method.name, recipe.method.options, network=network)
-        training, held_out = _split(_load(recipe.data, network.channels), recipe.validation.share)
+    with _logging_to(run / "train.log"), _interruptible():
+        if devices == 1:
+            return _fit(None, recipe, run, resume, stop_at, accelerator, report)
+        with joined_by_helpers(devices, _help, recipe, run, resume, stop_at, accelerator) as place:
+            return _fit(place, recipe, run, resume, stop_at, accelerator, report)
+
+
+def _help(place: Place, recipe: Recipe, run: Path, resume: bool, stop_at: int | None, accelerator: str) -> None:
+    _fit(place, recipe, run, resume, stop_at, accelerator, None)
+
+
+def _fit(
+    place: Place | None,
+    recipe: Recipe,
+    run: Path,
+    resume: bool,
+    stop_at: int | None,
+    accelerator: str,
+    report: Callable[[int, int, float, float | None], None] | None,
+) -> Run:
+    """The training of one process; `place` says which of several it is. Only the first writes files."""
+    options, devices, first = recipe.training, place.world if place else 1, place is None or place.rank == 0
+    torch.manual_seed(recipe.seed)
+    network = create(recipe.network.name, **recipe.network.options)
+    method: Method = METHODS.create(recipe.method.name, recipe.method.options, network=network)
+    training, held_out = _split(_load(recipe.data, network.channels), recipe.validation.share)
+    source = _source(recipe.pairs, recipe.noise, training)
+    validation = _validation_batches(recipe, held_out, network.multiple)
+    card = _card(recipe, network)
+    if first:
         _log.info("%s: %d pictures to train on, %d held out", recipe.name, len(training), len(held_out))
-        source = _source(recipe.pairs, recipe.noise, training)
-        validation = _validation_batches(recipe, held_out)
+        if "clean" not in validation[0]:
+            _log.info("no clean pictures: validation shows the loss on held-out samples, in dB")
         _write_text(run / "recipe.yaml", recipe.to_yaml())
-        card = _card(recipe, network)
-        keeper = KeepBest(lambda task: save_checkpoint(run / "best.safetensors", task.method.predictor(), card))
-        callbacks: list[Callback] = [
-            keeper,
-            MetricsFile(run / "metrics.csv", every=max(1, min(10, options.steps // 100))),
-            Narrator(every=max(1, recipe.validation.every // 5), batch=options.batch * devices, report=report),
-            Checkpoints(checkpoint, every=recipe.validation.every),
-        ]
-        if options.ema is not None:
-            # After the keeper, which must see the averaged weights before they are swapped out again; before the
-            # checkpoints, which must hold the average of the step they are named for.
-            callbacks.insert(1, EMAWeightAveraging(decay=options.ema))
+    keeper = KeepBest(lambda task: save_checkpoint(run / "best.safetensors", task.method.predictor(), card))
+    callbacks: list[Callback] = [
+        keeper,
+        MetricsFile(run / "metrics.csv", every=max(1, min(10, options.steps // 100))),
+        Checkpoints(run / _CHECKPOINT, every=recipe.validation.every),
+    ]
+    if first:
+        every = max(1, recipe.validation.every // 5)
+        callbacks.insert(2, Narrator(every=every, batch=options.batch * devices, report=report))
+    if options.ema is not None:
+        # After the keeper, which must see the averaged weights before they are swapped out again; before the
+        # checkpoints, which must hold the average of the step they are named for.
+        callbacks.insert(1, EMAWeightAveraging(decay=options.ema))
+    with _quiet():
         trainer = Trainer(
             accelerator=accelerator,
             devices=devices,
+            strategy=DDPStrategy(cluster_environment=place) if place else "auto",
             max_steps=options.steps if stop_at is None else min(stop_at, options.steps),
             max_epochs=-1,
             precision=_PRECISION[options.precision],  # type: ignore[arg-type]
@@ -124,7 +157,7 @@ def train(
             check_val_every_n_epoch=None,
             num_sanity_val_steps=2,
             log_every_n_steps=10,
-            logger=TensorBoardLogger(run, name="", version="tensorboard"),
+            logger=TensorBoardLogger(run, name="", version="tensorboard") if first else False,
             callbacks=callbacks,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -133,8 +166,8 @@ def train(
             default_root_dir=run,
         )
         task = Task(method, options, SampleStream(source, seed=recipe.seed), validation)
-        with _interruptible():
-            trainer.fit(task, ckpt_path=checkpoint if resume else None, weights_only=True)
+        trainer.fit(task, ckpt_path=run / _CHECKPOINT if resume else None, weights_only=True)
+    if first:
         save_checkpoint(run / "last.safetensors", method.predictor(), card)
         _log.info("done at step %d, best validation %.3f dB", trainer.global_step, keeper.psnr)
     return Run(run, trainer.global_step, keeper.psnr)
@@ -164,28 +197,31 @@ def _split(pictures: dict[str, list[Picture]], share: float) -> tuple[list[Pictu
     )
 
 
-def _source(pairs: Choice, noise: Choice, pictures: Sequence[Picture], **replaced: Any) -> PairSource:
-    model = NOISE.create(noise.name, noise.options)
+def _source(pairs: Choice, noise: Choice | None, pictures: Sequence[Picture], **replaced: Any) -> PairSource:
+    model = None if noise is None else NOISE.create(noise.name, noise.options)
     source: PairSource = PAIRS.create(pairs.name, {**pairs.options, **replaced}, pictures=pictures, noise=model)
     return source
 
 
-def _validation_batches(recipe: Recipe, held_out: Sequence[Picture]) -> list[Batch]:
+def _validation_batches(recipe: Recipe, held_out: Sequence[Picture], multiple: int) -> list[Batch]:
     """The same held-out samples at every validation of every run of this recipe."""
     options = recipe.validation
     crop = min(options.crop, *(min(picture.shape[1:]) for picture in held_out))
+    if crop > 2 * multiple:
+        crop -= crop % (2 * multiple)  # methods run networks on whole samples or on halves of them, without padding
     source = _source(recipe.pairs, options.noise or recipe.noise, held_out, crop=crop)
     samples = [source.draw(generator_for(_VALIDATION_SEED, number)) for number in range(options.samples)]
     return [collate(samples[first : first + 4]) for first in range(0, len(samples), 4)]
 
 
 def _card(recipe: Recipe, network: Network) -> Card:
-    sigma = recipe.noise.options.get("sigma") if recipe.noise.name == "gaussian" else None
+    noise = recipe.noise or Choice(name="as found in the pictures")
+    sigma = noise.options.get("sigma") if noise.name == "gaussian" else None
     low, high = (sigma, sigma) if isinstance(sigma, int | float) else (sigma or (None, None))
     return Card(
         name=recipe.name,
         title=recipe.card.title or recipe.title,
-        noise=recipe.card.noise or f"{recipe.noise.name} {recipe.noise.options}",
+        noise=recipe.card.noise or " ".join([noise.name, *(f"{key} {value}" for key, value in noise.options.items())]),
         sigma_range=None if low is None or high is None else (low / 255, high / 255),
         network=recipe.network.name,
         arguments=recipe.network.options,

@@ -2,20 +2,43 @@
 
 import math
 
+from shotnoise.errors import RecipeError
 from shotnoise.recipe import TrainingOptions
 
-__all__ = ["learning_rate"]
+__all__ = ["learning_rate", "neighbor2neighbor_milestones"]
 
 
 def learning_rate(step: int, options: TrainingOptions) -> float:
     """The learning rate of step number `step`, counted from 0.
 
-    Linear warm-up to `lr`, then constant, a half cosine down to `final_lr`, or a drop by `factor` at each milestone.
+    Linear warm-up to `lr`, then constant, a half cosine down to `final_lr`, a drop by `factor` at each milestone, or
+    constant until the last share `ramp` of the training and then down to zero as a squared half cosine.
     """
     if step < options.warmup:
         return options.lr * (step + 1) / options.warmup
     if options.schedule == "cosine":
         progress = (step - options.warmup) / max(1, options.steps - options.warmup)
         return options.final_lr + (options.lr - options.final_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    drops = sum(step >= share * options.steps for share in options.milestones)
+    if options.schedule == "rampdown" and options.ramp is not None:
+        start = options.steps * (1 - options.ramp)
+        progress = max(0.0, (step - start) / (options.steps - start))
+        return options.lr * (0.5 + math.cos(math.pi * min(1.0, progress)) / 2) ** 2
+    # Rounded, so that a share of n / epochs falls on the first step of an epoch.
+    drops = sum(step >= round(share * options.steps) for share in options.milestones)
     return options.lr * float(options.factor) ** drops
+
+
+def neighbor2neighbor_milestones(epochs: int) -> tuple[float, ...]:
+    """The shares of a training of `epochs` epochs at which Neighbor2Neighbor halves its learning rate.
+
+    Its rule is int(20 r) - 1, int(40 r) - 1, int(60 r) - 1 and int(80 r) - 1 finished epochs with r = epochs / 100, so
+    of 100 epochs counted from 1, number 20 is the first with half the rate.
+
+    >>> neighbor2neighbor_milestones(100)
+    (0.19, 0.39, 0.59, 0.79)
+    """
+    if epochs < 10:
+        raise RecipeError(
+            f"{epochs} epochs: the rule of Neighbor2Neighbor needs at least 10; state milestones yourself"
+        )
+    return tuple((int(percent * (epochs / 100)) - 1) / epochs for percent in (20, 40, 60, 80))

@@ -1,5 +1,6 @@
 """The loop, seen from Lightning: it knows steps, schedule and validation; the method knows the loss."""
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -11,11 +12,13 @@ from torch.utils.data import DataLoader, Sampler
 
 from shotnoise.methods import Method
 from shotnoise.networks import Network
-from shotnoise.pairs.sample import Batch, Sample, SampleStream, collate
+from shotnoise.pairs.sample import Batch, Sample, SampleStream, collate, generator_for
 from shotnoise.recipe import TrainingOptions
 from shotnoise.training.schedule import learning_rate
 
 __all__ = ["Task", "run_padded"]
+
+_log = logging.getLogger("shotnoise.training")
 
 
 def run_padded(network: Network, noisy: Tensor, level: Tensor | None) -> Tensor:
@@ -72,6 +75,7 @@ class Task(LightningModule):
         self.stream = stream
         self.validation = validation
         self.scores: list[float] = []
+        self.skipped = 0
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches from the step the run stands at, each process its own."""
@@ -97,23 +101,50 @@ class Task(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step."""
-        outcome = self.method.loss(batch, self.global_step / self.options.steps)
+        # Samples have the numbers from 0 up, so the negative ones are free for what the method draws.
+        number = -1 - (self.global_step * self.trainer.world_size + self.global_rank)
+        generator = generator_for(self.stream.seed, number, self.device)
+        outcome = self.method.loss(batch, self.global_step / self.options.steps, generator)
         parts = {f"loss/{name}": value.detach() for name, value in outcome["parts"].items()}
         self.log_dict({"loss": outcome["loss"].detach(), **parts}, batch_size=len(batch["noisy"]))
         self.log("lr", learning_rate(self.global_step, self.options))
         return outcome["loss"]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Skip the update when any gradient is not finite: the step counts, weights and moments stay as they are.
+
+        A draw of noise far out in its tail, or a value too large for half precision, then costs one step instead of
+        the run. All processes see the same averaged gradient, so all of them skip.
+        """
+        gradients = [parameter.grad for parameter in self.method.parameters() if parameter.grad is not None]
+        if bool(torch.stack([gradient.isfinite().all() for gradient in gradients]).all()):
+            return
+        optimizer.zero_grad(set_to_none=True)
+        self.skipped += 1
+        if self.skipped & (self.skipped - 1) == 0:  # 1, 2, 4, 8 ...: a hint, not a flood
+            _log.warning(
+                "step %d: a gradient is not finite, update skipped (%d so far)", self.global_step + 1, self.skipped
+            )
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
         self.scores = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """PSNR of each held-out sample against the truth, in 0..1 and clamped."""
-        result = run_padded(self.method.predictor(), batch["noisy"], batch.get("level"))
-        truth = batch["clean"] if "clean" in batch else batch["target"]
-        error = (result.float().clamp(0, 1) - truth).square().mean((1, 2, 3)).clamp_min(1e-10)
-        self.scores += (-10 * error.log10()).tolist()
-        self.log("psnr", self.psnr, batch_size=len(truth))
+        """PSNR of each held-out sample against the truth, in 0..1 and clamped.
+
+        Where no truth exists it is the loss on the batch, in dB: no PSNR to quote, but the best weights are those where
+        it is highest. Loss ramps are held at their middle, so that all validations of a run are comparable.
+        """
+        noisy = batch["noisy"]
+        if "clean" in batch:
+            result = run_padded(self.method.predictor(), noisy, batch.get("level"))
+            error = (result.float().clamp(0, 1) - batch["clean"]).square().mean((1, 2, 3))
+        else:
+            generator = generator_for(self.stream.seed, -1 - batch_idx, self.device)
+            error = self.method.loss(batch, 0.5, generator)["loss"].expand(len(noisy))
+        self.scores += (-10 * error.clamp_min(1e-10).log10()).tolist()
+        self.log("psnr", self.psnr, batch_size=len(noisy))
 
     @property
     def psnr(self) -> float:
@@ -125,7 +156,11 @@ class Task(LightningModule):
         options = self.options
         kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
         optimizer = kind(
-            self.method.parameters(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay
+            self.method.parameters(),
+            lr=options.lr,
+            betas=options.betas,
+            eps=options.eps,
+            weight_decay=options.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, options) / options.lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
