@@ -38,17 +38,18 @@ def test_a_broken_picture_ends_in_status_1_with_the_rest_packed(tmp_path, pictur
     out, err = capsys.readouterr()
     assert len(Store(tmp_path / "s")) == 2
     assert "left out because they cannot be read: 1" in out
-    assert "left out because of their size: 1" in out
-    assert [line.startswith("left out: ") and str(pictures / "broken.png") in line for line in err.splitlines()] == [
-        True
-    ]
+    assert "left out because of size or channels: 1" in out
+    broken, small = err.splitlines()
+    assert broken.startswith("left out: ")
+    assert str(pictures / "broken.png") in broken
+    assert small == "left out: 0.png: 20 x 30 pixels: a side is shorter than 21"
 
 
 def test_json_is_the_whole_output(tmp_path, pictures, capsys):
     assert run(["pack", str(pictures), str(tmp_path / "s"), "--channels", "1", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["store"] == str(tmp_path / "s")
-    assert (report["pictures"], report["records"], report["converted"]) == (3, 3, 3)
+    assert (report["pictures"], report["records"], report["converted"]) == (3, 3, ["0.png", "1.png", "2.png"])
 
 
 def test_an_existing_store_is_kept_unless_told_otherwise(tmp_path, pictures, capsys):

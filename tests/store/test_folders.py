@@ -30,7 +30,7 @@ def test_pictures_of_a_folder_read_like_a_store(tmp_path):
     np.testing.assert_array_equal(folder[0].arrays["clean"], second.transpose(2, 0, 1))
     assert folder[0].meta == {"picture": "a/z.png"}
     assert not folder[0].arrays["clean"].flags.writeable
-    assert (folder.failed, folder.too_small, folder.converted) == ([], [], 0)
+    assert (folder.failed, folder.unsuited, folder.converted) == ([], [], 0)
     assert open_samples(tmp_path).keys() == folder.keys()
 
 
@@ -61,15 +61,15 @@ def test_small_pictures_are_left_out(tmp_path):
     picture(tmp_path / "b.png", 30, 30)
     folder = PictureFolder(tmp_path, min_size=30)
     assert folder.keys() == ("b.png",)
-    (small,) = folder.too_small
-    assert (small.name, small.height, small.width) == ("a.png", 20, 30)
+    (small,) = folder.unsuited
+    assert (small.name, small.reason) == ("a.png", "20 x 30 pixels: a side is shorter than 30")
 
 
 def test_nothing_usable_says_why(tmp_path):
     picture(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"")
     with pytest.raises(
-        StoreError, match=r"none of its pictures can be used: 1 cannot be read .*b\.png.*; 1 have a side"
+        StoreError, match=r"none of its pictures can be used: 1 cannot be read .*b\.png.*; 1 are not wanted"
     ):
         PictureFolder(tmp_path, min_size=50)
 

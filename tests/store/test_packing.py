@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from shotnoise.errors import StoreError
+from shotnoise.errors import PictureError, StoreError
 from shotnoise.store import Store, in_train, pack
 from shotnoise.store.packing import _starts
 
@@ -26,7 +26,7 @@ def pictures(tmp_path):
 def test_whole_pictures(tmp_path, pictures):
     steps = []
     report = pack(tmp_path / "pictures", tmp_path / "s", progress=lambda *step: steps.append(step))
-    assert (report.pictures, report.records, report.failed, report.too_small) == (3, 3, [], [])
+    assert (report.pictures, report.records, report.failed, report.unsuited) == (3, 3, [], [])
     assert steps == [(1, 3), (2, 3), (3, 3)]
     store = Store(tmp_path / "s")
     store.verify()
@@ -68,11 +68,31 @@ def test_patch_starts(length, crop, stride):
 
 def test_pictures_smaller_than_the_crop_are_left_out(tmp_path, pictures):
     report = pack(tmp_path / "pictures", tmp_path / "s", crop=25)
-    assert [small.name for small in report.too_small] == ["a.png", "sub/b.png"]
+    assert [(small.name, small.reason) for small in report.unsuited] == [
+        ("a.png", "20 x 31 pixels: a side is shorter than 25"),
+        ("sub/b.png", "40 x 20 pixels: a side is shorter than 25"),
+    ]
     assert report.failed == []
-    with pytest.raises(StoreError, match="3 have a side shorter than 64 pixels"):
+    with pytest.raises(
+        StoreError, match=r"3 are not wanted \(the first: a.png, 20 x 31 pixels: a side is shorter than 64\)"
+    ):
         pack(tmp_path / "pictures", tmp_path / "t", crop=64)
     assert not (tmp_path / "t").exists()
+
+
+def test_both_sides_lie_within_the_bounds(tmp_path, pictures):
+    report = pack(tmp_path / "pictures", tmp_path / "s", min_size=20, max_size=31)
+    assert set(Store(tmp_path / "s").keys()) == {"a.png", "ü c.png"}
+    (tall,) = report.unsuited
+    assert (tall.name, tall.reason) == ("sub/b.png", "40 x 20 pixels: a side is longer than 31")
+
+
+def test_pictures_of_the_other_kind_are_converted_or_left_out(tmp_path, pictures):
+    Image.new("L", (30, 30)).save(tmp_path / "pictures" / "gray.png")
+    assert pack(tmp_path / "pictures", tmp_path / "s").converted == ["gray.png"]
+    report = pack(tmp_path / "pictures", tmp_path / "t", convert=False)
+    assert (report.pictures, report.converted) == (3, [])
+    assert [(left.name, left.reason) for left in report.unsuited] == [("gray.png", "gray, not RGB")]
 
 
 def test_a_broken_picture_does_not_stop_the_rest(tmp_path, pictures):
@@ -136,6 +156,9 @@ def test_the_split_depends_on_the_seed():
         ({"split": 1.0}, "split is 1.0; expected the share"),
         ({"split": float("nan")}, "split is nan"),
         ({"channels": 2}, "channels is 2"),
+        ({"min_size": 30, "max_size": 20}, "max_size is 20 and min_size 30; expected a largest side"),
+        ({"crop": 30, "max_size": 20}, "max_size is 20 and min_size 30"),
+        ({"max_size": 0}, "max_size is 0"),
     ],
 )
 def test_options_that_make_no_sense(tmp_path, pictures, options, words):
@@ -146,5 +169,17 @@ def test_options_that_make_no_sense(tmp_path, pictures, options, words):
 
 def test_gray(tmp_path, pictures):
     report = pack(tmp_path / "pictures", tmp_path / "s", channels=1)
-    assert report.converted == 3
+    assert report.converted == ["a.png", "sub/b.png", "ü c.png"]
     assert Store(tmp_path / "s").schema.arrays["clean"].smallest == (1, 20, 20)
+
+
+def test_a_folder_without_pictures_and_no_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PictureError, match="empty: holds no pictures; expected files that end in"):
+        pack(tmp_path / "empty", tmp_path / "s")
+    (tmp_path / "a.txt").write_text("words")
+    with pytest.raises(
+        StoreError, match=r"a\.txt: is not a folder; expected a folder of pictures or a \.tfrecords file"
+    ):
+        pack(tmp_path / "a.txt", tmp_path / "s")
+    assert not (tmp_path / "s").exists()

@@ -1,4 +1,4 @@
-"""`shotnoise pack`: a folder of pictures -> a store."""
+"""`shotnoise pack`: a folder or TFRecord file of pictures -> a store."""
 
 import json
 from pathlib import Path
@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 
 def pack(
-    source: Annotated[Path, typer.Argument(help="Folder of pictures, searched with its subfolders.")],
+    source: Annotated[Path, typer.Argument(help="Folder of pictures, with its subfolders, or a .tfrecords file.")],
     store: Annotated[Path, typer.Argument(help="Folder to make.")],
     crop: Annotated[int | None, typer.Option(help="Cut into square patches of this side.")] = None,
     stride: Annotated[int | None, typer.Option(help="Step between patches; the crop by default.")] = None,
     min_size: Annotated[int, typer.Option(help="Leave out pictures with a side shorter than this.")] = 0,
+    max_size: Annotated[int | None, typer.Option(help="Leave out pictures with a side longer than this.")] = None,
     channels: Annotated[int, typer.Option(help="3 for RGB, 1 for gray; other pictures are converted.")] = 3,
+    convert: Annotated[
+        bool, typer.Option("--convert/--no-convert", help="Convert other pictures, or leave them out.")
+    ] = True,
     split: Annotated[float | None, typer.Option(help="Share of pictures for training, as in 0.9.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
@@ -26,7 +30,7 @@ def pack(
 ) -> None:
     """Pack pictures into a store, a single file that training reads fast.
 
-    Pictures that cannot be read are reported and left out; the exit status is then 1.
+    Every picture that is left out is reported; if one of them cannot be read, the exit status is 1.
     """
     from shotnoise.store import pack as pack_pictures
 
@@ -40,13 +44,19 @@ def pack(
             crop=crop,
             stride=stride,
             min_size=min_size,
+            max_size=max_size,
             channels=channels,
+            convert=convert,
             split=split,
             seed=seed,
             overwrite=overwrite,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    for line in [*report.notes, *(f"left out: {failed.reason}" for failed in report.failed)]:
+    lines = [*report.notes, *(f"left out: {failed.reason}" for failed in report.failed)]
+    lines += [f"left out: {unsuited.name}: {unsuited.reason}" for unsuited in report.unsuited]
+    if len(report.converted) < report.pictures:  # a mixed folder; with all of one kind it was the wish
+        lines += [f"{name}: converted to {'RGB' if channels == 3 else 'gray'}" for name in report.converted]
+    for line in lines:
         messages.print(line, markup=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
@@ -63,9 +73,9 @@ def _summary(report: "PackReport") -> str:
     if report.splits:
         lines.append("split: " + ", ".join(f"{name} {count}" for name, count in report.splits.items()))
     if report.converted:
-        lines.append(f"converted between gray and RGB: {report.converted}")
-    if report.too_small:
-        lines.append(f"left out because of their size: {len(report.too_small)}")
+        lines.append(f"converted between gray and RGB: {len(report.converted)}")
+    if report.unsuited:
+        lines.append(f"left out because of size or channels: {len(report.unsuited)}")
     if report.failed:
         lines.append(f"left out because they cannot be read: {len(report.failed)}")
     return "\n".join(lines)

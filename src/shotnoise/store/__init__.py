@@ -1,4 +1,4 @@
-"""Samples on disk: a versioned LMDB store, pictures of a folder with the same reading interface, and packing."""
+"""Samples on disk: a versioned LMDB store, folders and TFRecord files with the same reading interface, and packing."""
 
 from shotnoise.store.folders import PictureFolder, planes
 from shotnoise.store.packing import PackReport, in_train, pack
@@ -6,6 +6,7 @@ from shotnoise.store.reader import Store
 from shotnoise.store.record import Record
 from shotnoise.store.samples import Samples, open_samples
 from shotnoise.store.schema import Schema
+from shotnoise.store.tfrecord import TFRecordPictures, write_tfrecord
 from shotnoise.store.writer import StoreWriter
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "Schema",
     "Store",
     "StoreWriter",
+    "TFRecordPictures",
     "in_train",
     "open_samples",
     "pack",
     "planes",
+    "write_tfrecord",
 ]

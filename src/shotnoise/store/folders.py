@@ -14,7 +14,7 @@ from shotnoise.errors import PictureError, StoreError
 from shotnoise.images import list_pictures, open_image
 from shotnoise.store.record import Record, encoded_key
 
-__all__ = ["Failed", "Picture", "PictureFolder", "TooSmall", "planes", "read_pictures"]
+__all__ = ["Failed", "Picture", "PictureFolder", "Selection", "Unsuited", "nothing_usable", "planes", "read_pictures"]
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,11 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class TooSmall:
-    """A picture that is left out because a side is shorter than asked for."""
+class Unsuited:
+    """A sound picture that is left out by a rule of the :class:`Selection`, and which one."""
 
     name: str
-    height: int
-    width: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,52 @@ class Failed:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which pictures are taken, and as what.
+
+    Attributes:
+        channels: 3 for RGB, 1 for gray.
+        min_size: both sides must be at least this long.
+        max_size: both sides may be at most this long; None for any length.
+        convert: turn pictures of the other kind into gray or RGB; otherwise they are left out.
+    """
+
+    channels: int = 3
+    min_size: int = 0
+    max_size: int | None = None
+    convert: bool = True
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise StoreError(f"channels is {self.channels}; expected 3 (RGB) or 1 (gray)")
+        if self.max_size is not None and self.max_size < max(self.min_size, 1):
+            raise StoreError(
+                f"max_size is {self.max_size} and min_size {self.min_size}; expected a largest side that is not "
+                "smaller than the smallest"
+            )
+
+    def problem(self, height: int, width: int, channels: int) -> str:
+        """Why a picture is left out, in words; nothing if it is taken.
+
+        >>> Selection(min_size=256).problem(300, 200, 3)
+        '300 x 200 pixels: a side is shorter than 256'
+        """
+        if min(height, width) < self.min_size:
+            return f"{height} x {width} pixels: a side is shorter than {self.min_size}"
+        if self.max_size is not None and max(height, width) > self.max_size:
+            return f"{height} x {width} pixels: a side is longer than {self.max_size}"
+        if channels != self.channels and not self.convert:
+            return "gray, not RGB" if self.channels == 3 else "RGB, not gray"
+        return ""
+
+    def converted(self, channels: int) -> Literal["", "gray to RGB", "RGB to gray"]:
+        """What happens to a picture with so many channels."""
+        if channels == self.channels:
+            return ""
+        return "gray to RGB" if self.channels == 3 else "RGB to gray"
 
 
 def planes(pixels: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
@@ -73,35 +118,31 @@ def planes(pixels: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
 
 
 def read_pictures(
-    folder: str | os.PathLike[str], *, channels: int = 3, min_size: int = 0
-) -> tuple[int, Iterator[Picture | TooSmall | Failed]]:
+    folder: str | os.PathLike[str], selection: Selection
+) -> tuple[int, Iterator[Picture | Unsuited | Failed]]:
     """The number of pictures in a folder, and the pictures one by one, sorted by their path below it.
 
     One that cannot be read is yielded as :class:`Failed`, so that it does not stop the rest.
     """
     folder = Path(folder)
-    if channels not in (1, 3):
-        raise StoreError(f"channels is {channels}; expected 3 (RGB) or 1 (gray)")
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
-        raise StoreError(f"{folder}: {what}; expected a folder of pictures")
+        raise StoreError(f"{folder}: {what}; expected a folder of pictures or a .tfrecords file")
     paths = list_pictures(folder)
-    return len(paths), (_read(path, folder, channels, min_size) for path in paths)
+    return len(paths), (_read(path, folder, selection) for path in paths)
 
 
-def _read(path: Path, folder: Path, channels: int, min_size: int) -> Picture | TooSmall | Failed:
+def _read(path: Path, folder: Path, selection: Selection) -> Picture | Unsuited | Failed:
     name = path.relative_to(folder).as_posix()
     try:
         encoded_key(name)
         image = open_image(path)
     except (StoreError, PictureError) as error:
         return Failed(name.encode(errors="backslashreplace").decode(), str(error))
-    if min(image.height, image.width) < min_size:
-        return TooSmall(name, image.height, image.width)
-    converted: Literal["", "gray to RGB", "RGB to gray"] = ""
-    if image.channels != channels:
-        converted = "gray to RGB" if channels == 3 else "RGB to gray"
-    return Picture(name, planes(image.pixels, channels), converted, image.notes)
+    problem = selection.problem(image.height, image.width, image.channels)
+    if problem:
+        return Unsuited(name, problem)
+    return Picture(name, planes(image.pixels, selection.channels), selection.converted(image.channels), image.notes)
 
 
 class PictureFolder:
@@ -114,12 +155,13 @@ class PictureFolder:
         path: the folder; searched with its subfolders.
         channels: 3 for RGB, 1 for gray; other pictures are converted by the rule of :func:`planes`.
         min_size: leave out pictures with a side shorter than this.
+        max_size: leave out pictures with a side longer than this; None for any length.
         budget: bytes of memory that the decoded pictures may take.
         progress: called with (done, total) after each picture.
 
     Attributes:
         failed: pictures that could not be used, with the reason.
-        too_small: pictures left out because of `min_size`.
+        unsuited: pictures left out because of `min_size` or `max_size`.
         converted: how many pictures were turned from gray to RGB or from RGB to gray.
     """
 
@@ -129,22 +171,23 @@ class PictureFolder:
         *,
         channels: int = 3,
         min_size: int = 0,
+        max_size: int | None = None,
         budget: int = _BUDGET,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.path = Path(path)
         self.failed: list[Failed] = []
-        self.too_small: list[TooSmall] = []
+        self.unsuited: list[Unsuited] = []
         self.converted = 0
         self._records: list[Record] = []
         used = 0
-        total, pictures = read_pictures(self.path, channels=channels, min_size=min_size)
+        total, pictures = read_pictures(self.path, Selection(channels, min_size, max_size))
         for done, picture in enumerate(pictures, 1):
             if isinstance(picture, Failed):
                 log.warning("left out: %s", picture.reason)
                 self.failed.append(picture)
-            elif isinstance(picture, TooSmall):
-                self.too_small.append(picture)
+            elif isinstance(picture, Unsuited):
+                self.unsuited.append(picture)
             else:
                 self.converted += bool(picture.converted)
                 used += picture.pixels.nbytes
@@ -158,7 +201,7 @@ class PictureFolder:
             if progress:
                 progress(done, total)
         if not self._records:
-            raise StoreError(nothing_usable(self.path, self.failed, self.too_small, min_size))
+            raise StoreError(nothing_usable(self.path, self.failed, self.unsuited))
         if 0 < self.converted < len(self._records):
             log.warning(
                 "%s: gray and RGB pictures are mixed; %d of %d were converted to %s",
@@ -182,11 +225,11 @@ class PictureFolder:
         return tuple(record.key for record in self._records)
 
 
-def nothing_usable(path: Path, failed: Sequence[Failed], too_small: Sequence[TooSmall], min_size: int) -> str:
-    """One line for a folder where every picture was left out."""
+def nothing_usable(path: Path, failed: Sequence[Failed], unsuited: Sequence[Unsuited]) -> str:
+    """One line for a folder or file where every picture was left out."""
     reasons = []
     if failed:
         reasons.append(f"{len(failed)} cannot be read (the first: {failed[0].reason})")
-    if too_small:
-        reasons.append(f"{len(too_small)} have a side shorter than {min_size} pixels")
+    if unsuited:
+        reasons.append(f"{len(unsuited)} are not wanted (the first: {unsuited[0].name}, {unsuited[0].reason})")
     return f"{path}: none of its pictures can be used: {'; '.join(reasons)}"

@@ -1,4 +1,4 @@
-"""One way to open samples, whether they lie in a store or in a folder of pictures."""
+"""One way to open samples, whether they lie in a store, in a folder of pictures or in a TFRecord file."""
 
 import os
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from shotnoise.store.folders import PictureFolder
 from shotnoise.store.reader import Store
 from shotnoise.store.record import Record
 from shotnoise.store.schema import DATA_FILE
+from shotnoise.store.tfrecord import TFRECORD_SUFFIXES, TFRecordPictures
 
 __all__ = ["Samples", "open_samples"]
 
 
 class Samples(Protocol):
-    """What stores and picture folders have in common: a sequence of records."""
+    """What stores, picture folders and TFRecord files have in common: a sequence of records."""
 
     def __len__(self) -> int: ...
 
@@ -31,12 +32,12 @@ class Samples(Protocol):
 def open_samples(
     path: str | os.PathLike[str], channels: int = 3, min_size: int = 0, split: str | None = None
 ) -> Samples:
-    """Open a store, or else the pictures of a folder.
+    """Open a store, or else the pictures of a folder or TFRecord file.
 
     Args:
-        path: a folder made by `shotnoise pack`, or any folder with pictures.
-        channels: of the samples; a folder's pictures are converted, a store must have been packed with as many.
-        min_size: shortest side; a folder's smaller pictures are left out, a store must not contain any.
+        path: a folder made by `shotnoise pack`, any folder with pictures, or a .tfrecords file of pictures.
+        channels: of the samples; other pictures are converted, a store must have been packed with as many.
+        min_size: shortest side; smaller pictures are left out, a store must not contain any.
         split: only this group of a store's samples, as in "train".
     """
     path = Path(path)
@@ -46,6 +47,8 @@ def open_samples(
                 f"{path}: only a store has splits, this is not one; make it with "
                 f"`shotnoise pack {path} STORE --split 0.9`"
             )
+        if path.is_file() and path.suffix.lower() in TFRECORD_SUFFIXES:
+            return TFRecordPictures(path, channels=channels, min_size=min_size)
         return PictureFolder(path, channels=channels, min_size=min_size)
     store = Store(path, split=split)
     for name, array in store.schema.arrays.items():
