@@ -7,6 +7,7 @@ from PIL import Image
 
 from shotnoise.card import CARD_KEY, Card
 from shotnoise.cli import run
+from tiny_models import write_model
 
 
 def blur_model(path, channels=3):
@@ -116,3 +117,25 @@ def test_errors_are_one_line(sets, tmp_path, capsys, monkeypatch, model, protoco
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert words in err
+
+
+def test_changed_protocols_say_so_and_a_pipe_gets_whole_names(sets, tmp_path, capsys):
+    model = blur_model(tmp_path / "blur.onnx")
+    protocols = "neighbor2neighbor/kodak/gauss5_50,noise2noise/kodak/poisson30"
+    options = ["--padding", "square32", "--repeats", "2", "--limit", "1", "--json", str(tmp_path / "r.json")]
+    assert run(["evaluate", model, "--protocol", protocols, "--data", str(sets), *options]) == 0
+    out = capsys.readouterr().out
+    assert "neighbor2neighbor/kodak/gauss5_50[repeats=2,padding=square32]  1 of 24 x 2 " in out
+    first, second = json.loads((tmp_path / "r.json").read_text())["evaluations"]
+    assert [row["repeat"] for row in first["rows"]] == [0, 1]
+    assert first["mean"]["noisy_psnr"] == pytest.approx(sum(row["noisy_psnr"] for row in first["rows"]) / 2)
+    assert second["protocol"]["padding"].endswith("to a square with a side that is a multiple of 32")
+
+
+def test_a_model_that_needs_the_level_is_refused_before_it_runs(sets, tmp_path, capsys):
+    model = str(write_model(tmp_path / "m.onnx", level="sigma"))
+    protocols = "noise2noise/kodak/gaussian25,noise2noise/kodak/poisson30"
+    assert run(["evaluate", model, "--protocol", protocols, "--data", str(sets)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "needs the noise level, and the Poisson noise of 'noise2noise/kodak/poisson30' has no single one" in err

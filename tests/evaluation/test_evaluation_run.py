@@ -1,13 +1,14 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from shotnoise.errors import StoreError
+from shotnoise.errors import EngineError, StoreError
 from shotnoise.evaluation import evaluate, get_protocol, ssim, write_csv, write_json
 
 FOLDER = get_protocol("folder/gaussian25")
@@ -177,6 +178,78 @@ def test_the_line_for_a_card(folder):
     score = evaluate(box, FOLDER, folder).score()
     assert score.protocol == "folder/gaussian25"
     assert score.psnr > score.noisy_psnr
+
+
+def test_repeats_run_over_all_pictures_in_turn_with_one_stream_of_noise(folder, tmp_path):
+    rules = replace(FOLDER, seeding="each set", repeats=2, seed=101)
+    steps, inputs = [], []
+
+    def watch(noisy, sigma):
+        inputs.append(noisy)
+        return box(noisy, sigma)
+
+    result = evaluate(watch, rules, folder, save_pictures=tmp_path / "out", progress=lambda *step: steps.append(step))
+    assert [(row.picture, row.repeat) for row in result.rows] == [
+        ("a.png", 0), ("sub/b.png", 0), ("a.png", 1), ("sub/b.png", 1),
+    ]  # fmt: skip
+    assert result.pictures == result.to_json()["pictures"] == 2
+    assert steps == [(i, 4) for i in range(1, 5)]
+    stream = np.random.RandomState(101)
+    for row, noisy in zip(result.rows, inputs, strict=True):
+        clean = np.array(Image.open(folder / row.picture)) / 255
+        expected = (clean + stream.normal(size=clean.shape) * 25 / 255).transpose(2, 0, 1)
+        np.testing.assert_allclose(noisy, expected, atol=1e-6)
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 4
+
+
+def test_repeats_of_a_protocol_that_seeds_each_picture_differ_and_do_not_depend_on_other_pictures(folder):
+    both = evaluate(box, FOLDER.changed(repeats=2), folder)
+    assert [row.psnr for row in both.rows[:2]] == [row.psnr for row in evaluate(box, FOLDER, folder).rows]
+    assert both.rows[0].psnr != both.rows[2].psnr
+    (folder / "a.png").unlink()
+    alone = evaluate(box, FOLDER.changed(repeats=2), folder)
+    assert [row.psnr for row in alone.rows] == [row.psnr for row in both.rows if row.picture == "sub/b.png"]
+    assert alone.score().protocol == "folder/gaussian25[repeats=2]"
+
+
+def test_a_picture_that_fails_in_a_later_repeat_is_no_part_of_the_means(folder):
+    calls = []
+
+    def moody(noisy, sigma):
+        calls.append(noisy.shape)
+        if len(calls) == 3:
+            raise EngineError("no memory")
+        return noisy
+
+    result = evaluate(moody, FOLDER.changed(repeats=3), folder)
+    assert [row.picture for row in result.rows] == ["sub/b.png"] * 3
+    assert result.failed == (f"{folder / 'a.png'}: no memory",)
+
+
+@pytest.mark.parametrize(("padding", "sizes"), [("32", [(64, 32), (32, 64)]), ("square32", [(64, 64), (64, 64)])])
+def test_padding_is_seen_by_the_denoiser_and_by_nobody_else(folder, padding, sizes):
+    shapes = []
+
+    def watch(noisy, sigma):
+        shapes.append(noisy.shape[1:])
+        return noisy
+
+    padded, plain = evaluate(watch, FOLDER.changed(padding=padding), folder), evaluate(identity, FOLDER, folder)
+    assert shapes == sizes
+    assert [row.psnr for row in padded.rows] == [row.psnr for row in plain.rows]
+
+
+def test_a_denoiser_is_told_the_level_where_there_is_one(folder):
+    told = []
+
+    def watch(noisy, sigma):
+        told.append(sigma)
+        return noisy
+
+    evaluate(watch, replace(FOLDER, noise="poisson", strength=30.0), folder)
+    evaluate(watch, replace(FOLDER, strength=(5.0, 50.0)), folder)
+    assert told[:2] == [None, None]
+    assert told[2] == told[3] == np.random.RandomState(0).uniform(5, 50) / 255
 
 
 @pytest.mark.shared

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from shotnoise.errors import PictureError, RecipeError, StoreError
-from shotnoise.evaluation import PROTOCOLS, get_protocol
-from shotnoise.evaluation.protocols import find_pictures
+from shotnoise.evaluation import PADDINGS, PROTOCOLS, get_protocol, psnr
+from shotnoise.evaluation.protocols import find_pictures, pad
+from shotnoise.images import open_image
 
 
 def fill(folder, count=2):
@@ -18,9 +21,11 @@ def test_every_row_is_found_by_its_name():
     for name, protocol in PROTOCOLS.items():
         assert protocol.name == name
         assert get_protocol(name) is protocol
-    assert set(PROTOCOLS) == {
-        f"{data}/gaussian{sigma}" for data in ("kodak24", "bsd300", "folder") for sigma in (15, 25, 50)
-    }
+    ours = {f"{data}/gaussian{sigma}" for data in ("kodak24", "bsd300", "folder") for sigma in (15, 25, 50)}
+    noise2noise = {f"noise2noise/{data}/{kind}" for data in ("kodak", "bsd300") for kind in ("gaussian25", "poisson30")}
+    kinds = ("gauss25", "gauss5_50", "poisson30", "poisson5_50")
+    neighbor2neighbor = {f"neighbor2neighbor/{data}/{kind}" for data in ("kodak", "bsd300", "set14") for kind in kinds}
+    assert set(PROTOCOLS) == ours | noise2noise | neighbor2neighbor
 
 
 @pytest.mark.parametrize("name", ["kodak24", "bsd300", "folder"])
@@ -52,7 +57,108 @@ def test_the_noise_of_a_picture_by_hand():
 
 
 def test_the_level_is_in_units_of_the_picture():
-    assert get_protocol("kodak24/gaussian15").sigma == 15 / 255
+    assert get_protocol("kodak24/gaussian15").level(15) == 15 / 255
+    assert get_protocol("noise2noise/kodak/poisson30").level(30) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "repeats", "pictures"),
+    [
+        ("noise2noise/bsd300/poisson30", 0, 1, 100),
+        ("neighbor2neighbor/kodak/gauss25", 101, 10, 24),
+        ("neighbor2neighbor/bsd300/gauss5_50", 101, 3, 100),
+        ("neighbor2neighbor/set14/poisson5_50", 101, 20, 12),
+    ],
+)
+def test_the_rules_of_the_published_systems(name, seed, repeats, pictures):
+    rules = get_protocol(name)
+    assert (rules.seed, rules.repeats, rules.pictures) == (seed, repeats, pictures)
+    assert (rules.seeding, rules.padding) == ("each set", "reflect, bottom and right, to multiples of 32")
+
+
+def published(kind, generator, clean):
+    """The noise that Neighbor2Neighbor adds for validation, from its description."""
+    x = clean.astype(np.float32) / 255.0
+    if kind == "gauss25":
+        return (x + generator.normal(size=x.shape) * (25 / 255)).astype(np.float32)
+    if kind == "gauss5_50":
+        sigma = generator.uniform(low=5 / 255, high=50 / 255, size=(1, 1, 1))
+        return (x + generator.normal(size=x.shape) * sigma).astype(np.float32)
+    rate = 30.0 if kind == "poisson30" else generator.uniform(low=5.0, high=50.0, size=(1, 1, 1))
+    return (generator.poisson(rate * x) / rate).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["gauss25", "gauss5_50", "poisson30", "poisson5_50"])
+def test_the_noise_follows_the_stream_of_the_published_code(kind):
+    """Over several pictures, so that one number too many or too few would show in the next."""
+    rules = get_protocol(f"neighbor2neighbor/kodak/{kind}")
+    ours, theirs = rules.generator(), np.random.RandomState(101)
+    for seed in range(5):
+        clean = np.random.default_rng(seed).integers(0, 256, (60, 50, 3), np.uint8)
+        expected = published(kind, theirs, clean)
+        np.testing.assert_allclose(rules.add_noise(clean, ours), expected, atol=1e-6, rtol=0)
+    np.testing.assert_array_equal(ours.get_state()[1], theirs.get_state()[1])
+
+
+def test_counts_on_a_tie_are_rounded_up_as_in_the_published_code():
+    """Of 0..30 events at 30 per white, every odd number lies half way between two 8-bit values."""
+    counts = np.arange(31)
+    noisy = (counts / 30).astype(np.float32)
+    seen = get_protocol("neighbor2neighbor/kodak/poisson30").quantise(noisy)
+    np.testing.assert_array_equal(seen, (17 * counts + 1) // 2)
+
+
+def test_a_drawn_strength_is_told_and_used():
+    rules = get_protocol("neighbor2neighbor/kodak/gauss5_50")
+    generator = rules.generator()
+    strengths = [rules.draw(generator) for _ in range(200)]
+    assert 5 <= min(strengths) < 8
+    assert 47 < max(strengths) <= 50
+    noisy = rules.add_noise(np.full((100, 100, 3), 100, np.uint8), generator, 40.0)
+    assert noisy.std() == pytest.approx(40 / 255, rel=0.02)
+    assert rules.level(40.0) == 40 / 255
+
+
+def test_poisson_noise_has_mean_and_variance_of_its_law():
+    rules = get_protocol("noise2noise/kodak/poisson30")
+    clean = np.repeat(np.array([0, 51, 255], np.uint8), 20000).reshape(3, 20000, 1)
+    noisy = rules.add_noise(clean, rules.generator())
+    x = np.array([0, 0.2, 1])
+    np.testing.assert_allclose(noisy.mean((1, 2)), x, atol=0.006)
+    np.testing.assert_allclose(noisy.var((1, 2)), x / 30, rtol=0.05)
+    assert noisy.max() > 1  # not clipped
+
+
+def test_a_changed_protocol_says_so_in_its_name():
+    rules = get_protocol("neighbor2neighbor/kodak/gauss25")
+    changed = rules.changed(repeats=1, padding="square32", seed=101)
+    assert changed.name == "neighbor2neighbor/kodak/gauss25[repeats=1,padding=square32]"
+    assert changed.facts()["padding"] == PADDINGS["square32"]
+    assert (changed.repeats, changed.seed) == (1, 101)
+    assert rules.changed(repeats=10, padding="32") is rules
+    with pytest.raises(RecipeError, match="repeats is 0; expected at least 1"):
+        rules.changed(repeats=0)
+    with pytest.raises(RecipeError, match="unknown padding 'square': did you mean 'square32'"):
+        rules.changed(padding="square")
+    with pytest.raises(RecipeError, match="seed is -1"):
+        rules.changed(seed=-1)
+
+
+@given(height=st.integers(1, 80), width=st.integers(1, 80))
+def test_padding_only_adds(height, width):
+    picture = np.random.default_rng(height).random((3, height, width), np.float32)
+    sizes = {name: pad(picture, rule) for name, rule in PADDINGS.items()}
+    assert sizes["model"] is picture
+    for padded in sizes.values():
+        np.testing.assert_array_equal(padded[:, :height, :width], picture)
+    rows, columns = -(-height // 32) * 32, -(-width // 32) * 32
+    assert sizes["32"].shape == (3, rows, columns)
+    assert sizes["square32"].shape == (3, max(rows, columns), max(rows, columns))
+
+
+def test_padding_mirrors_without_repeating_the_border():
+    picture = np.arange(33, dtype=np.float32)[None, None].repeat(3, 1)
+    assert pad(picture, PADDINGS["32"])[0, 0, 31:36].tolist() == [31, 32, 31, 30, 29]
 
 
 def test_facts_are_plain_and_complete():
@@ -82,6 +188,19 @@ def test_the_folder_of_a_set_itself(tmp_path):
     assert find_pictures(get_protocol("kodak24"), tmp_path / "mine")[0] == tmp_path / "mine"
 
 
+def test_set14_without_its_gray_pictures(tmp_path):
+    rules = get_protocol("neighbor2neighbor/set14/gauss25")
+    fill(tmp_path / "Set14", 1)
+    for name in ("Bridge", "man"):
+        Image.new("L", (12, 12)).save(tmp_path / "Set14" / f"{name}.png")
+    folder, pictures = find_pictures(rules, tmp_path)
+    assert folder == tmp_path / "Set14"
+    assert [picture.name for picture in pictures] == ["0.png"]
+    pictures[0].unlink()
+    with pytest.raises(StoreError, match=r"holds only pictures that 'set14' leaves out \(bridge, man\)"):
+        find_pictures(rules, tmp_path)
+
+
 def test_a_named_set_takes_no_pictures_from_folders_below(tmp_path):
     fill(tmp_path / "other")
     with pytest.raises(PictureError, match="holds no pictures"):
@@ -107,3 +226,21 @@ def test_the_real_sets_are_found_from_above(shared, name, folder, count):
     found, pictures = find_pictures(get_protocol(name), shared / "data")
     assert found == shared / "data" / folder
     assert len(pictures) == count
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("data", "noise", "expected"),
+    [("kodak", 25, 20.44), ("kodak", 30, 18.99), ("bsd300", 25, 20.53), ("bsd300", 30, 19.23)],
+)
+@pytest.mark.parametrize("system", ["neighbor2neighbor", pytest.param("noise2noise", marks=pytest.mark.slow)])
+def test_the_noisy_pictures_have_the_psnr_that_the_published_code_gives(shared, system, data, noise, expected):
+    """First repeat, whole set, clipped to 8 bits; measured by running the original functions with seed 101."""
+    gaussian = "gauss" if system == "neighbor2neighbor" else "gaussian"
+    rules = get_protocol(f"{system}/{data}/{gaussian if noise == 25 else 'poisson'}{noise}")
+    generator = rules.generator()
+    scores = []
+    for path in find_pictures(rules, shared / "data")[1]:
+        clean = np.asarray(open_image(path).pixels)
+        scores.append(psnr(rules.quantise(rules.add_noise(clean, generator)), clean, 255))
+    assert np.mean(scores) == pytest.approx(expected, abs=0.02)

@@ -21,13 +21,17 @@ __all__ = ["VERBS", "main", "run"]
 VERBS = Table(
     "command",
     {
+        "benchmark": ("shotnoise.cli.benchmark:benchmark", "time and memory of models on this machine"),
         "demo": ("shotnoise.cli.demo:demo", "denoise a picture that comes with shotnoise, write before and after"),
         "denoise": ("shotnoise.cli.denoise:denoise", "pictures, folders -> clean pictures"),
         "doctor": ("shotnoise.cli.doctor:doctor", "what this machine has, and which engine will be used and why"),
         "evaluate": ("shotnoise.cli.evaluate:evaluate", "measure a model under a named protocol"),
         "export": ("shotnoise.cli.export:export", "a run or checkpoint -> one .onnx that carries its card"),
         "networks": ("shotnoise.cli.networks:networks", "the zoo, with parameters and cost"),
-        "pack": ("shotnoise.cli.pack:pack", "a folder of pictures -> a store that training reads fast"),
+        "pack": (
+            "shotnoise.cli.pack:pack",
+            "a folder of pictures or a TFRecord file -> a store that training reads fast",
+        ),
         "recipes": ("shotnoise.cli.recipes:recipes", "the trainings that come with shotnoise"),
         "train": ("shotnoise.cli.train:train", "a recipe and pictures -> a run folder"),
     },

@@ -19,13 +19,18 @@ _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03
 
 
-def quantise(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def quantise(picture: npt.NDArray[Any], precision: npt.DTypeLike = np.float64) -> npt.NDArray[np.uint8]:
     """Floating point in 0..1 -> 8 bits: floor(255 x + 0.5), limited to 0..255.
+
+    Args:
+        picture: of any shape.
+        precision: type of the calculation. It shows where values lie on ties: half of the counts of Poisson noise
+            with 30 events at white do, and float32 rounds nearly all of those up, as the published code does.
 
     >>> quantise(np.array([-0.1, 0.0, 0.5, 1.7])).tolist()
     [0, 0, 128, 255]
     """
-    scaled = np.floor(np.asarray(picture, np.float64) * 255.0 + 0.5)
+    scaled = np.floor(np.asarray(picture, precision) * 255.0 + 0.5)
     if np.isnan(scaled).any():
         raise PictureError("a picture with NaN cannot be turned into 8 bits")
     return np.clip(scaled, 0, 255).astype(np.uint8)

@@ -20,10 +20,11 @@ __all__ = ["Evaluation", "PictureScore", "read_scores", "write_csv", "write_json
 
 @dataclass(frozen=True)
 class PictureScore:
-    """The scores of one picture.
+    """The scores of one picture and noise realisation.
 
     Attributes:
         picture: its path below the folder.
+        repeat: the number of the realisation, 0 for the first.
         height: rows.
         width: columns.
         noisy_psnr: dB of the noisy input, after the same quantisation as the output.
@@ -33,6 +34,7 @@ class PictureScore:
     """
 
     picture: str
+    repeat: int
     height: int
     width: int
     noisy_psnr: float
@@ -48,7 +50,7 @@ class Evaluation:
     Attributes:
         protocol: the rules.
         folder: where the pictures were.
-        rows: one per picture, in their order.
+        rows: one per picture and repeat, in the order in which they were measured.
         failed: pictures that could not be measured, with the reason; not part of the means.
         warnings: why the numbers may not be comparable with published ones.
     """
@@ -59,8 +61,13 @@ class Evaluation:
     failed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def pictures(self) -> int:
+        """How many pictures were measured."""
+        return len({row.picture for row in self.rows})
+
     def mean(self, column: str) -> float:
-        """The mean of "noisy_psnr", "psnr", "ssim" or "seconds" over the pictures."""
+        """The mean of "noisy_psnr", "psnr", "ssim" or "seconds" over all pictures and repeats."""
         return statistics.fmean(getattr(row, column) for row in self.rows)
 
     def score(self) -> Score:
@@ -77,7 +84,7 @@ class Evaluation:
         return {
             "protocol": self.protocol.facts(),
             "folder": str(self.folder),
-            "pictures": len(self.rows),
+            "pictures": self.pictures,
             "mean": {column: _finite(self.mean(column)) for column in ("noisy_psnr", "psnr", "ssim", "seconds")},
             "rows": [{name: _finite(value) for name, value in asdict(row).items()} for row in self.rows],
             "failed": list(self.failed),
@@ -110,7 +117,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, evaluations: list[Evaluation]) -> None:
-    """Write one line per protocol and picture; the file appears complete or not at all."""
+    """Write one line per protocol, picture and repeat; the file appears complete or not at all."""
     text = io.StringIO(newline="")
     columns = [field.name for field in fields(PictureScore)]
     table = csv.writer(text)

@@ -1,5 +1,6 @@
 """Running a denoiser over the pictures of a protocol."""
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -9,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.errors import EngineError, PictureError, StoreError
-from shotnoise.evaluation.metrics import psnr, quantise, ssim
-from shotnoise.evaluation.protocols import Protocol, find_pictures
+from shotnoise.evaluation.metrics import psnr, ssim
+from shotnoise.evaluation.protocols import Protocol, find_pictures, pad
 from shotnoise.evaluation.report import Evaluation, PictureScore
 from shotnoise.images import open_image, save_image
 from shotnoise.images.image import to_depth
@@ -43,8 +44,9 @@ def evaluate(
         channels: 3 or 1, what `denoise` works on. Pictures of the other kind are converted before noise is added,
             by the rule of :func:`shotnoise.store.planes`, and the result says so.
         limit: measure only the first pictures.
-        save_pictures: folder for the noisy and the denoised pictures as PNG, in ``noisy/`` and ``denoised/``.
-        progress: called with (done, total) after each picture.
+        save_pictures: folder for the noisy and the denoised pictures as PNG, in ``noisy/`` and ``denoised/``; of the
+            first repeat.
+        progress: called with (done, total) after each picture and repeat.
     """
     if limit is not None and limit < 1:
         raise StoreError(f"limit is {limit}; expected a number of pictures")
@@ -56,28 +58,37 @@ def evaluate(
         warnings.append(f"only the first {limit} of {len(paths)} pictures were measured")
         paths = paths[:limit]
     rows: list[PictureScore] = []
-    failed: list[str] = []
+    failed: dict[Path, str] = {}
     converted = 0
-    for done, path in enumerate(paths, 1):
+    generator = protocol.generator()
+    total = protocol.repeats * len(paths)
+    for done, (repeat, path) in enumerate(itertools.product(range(protocol.repeats), paths), 1):
+        if protocol.seeding == "each picture":
+            generator = protocol.generator(repeat)
         name = path.relative_to(found).as_posix()
         try:
-            clean, changed = _clean(path, channels)
-            row, noisy, output = _measure(denoise, protocol, clean, name)
+            if path not in failed:
+                clean, changed = _clean(path, channels)
+                row, noisy, output = _measure(denoise, protocol, clean, generator, name, repeat)
+                rows.append(row)
+                converted += changed and repeat == 0
+                if save_pictures is not None and repeat == 0:
+                    _save(Path(save_pictures), name, noisy=noisy, denoised=output)
         except (PictureError, EngineError) as error:
-            failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
-        else:
-            rows.append(row)
-            converted += changed
-            if save_pictures is not None:
-                _save(Path(save_pictures), name, noisy=noisy, denoised=output)
+            failed[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
         if progress:
-            progress(done, len(paths))
+            progress(done, total)
+    lost = {path.relative_to(found).as_posix() for path in failed}
+    rows = [row for row in rows if row.picture not in lost]  # one that failed in a later repeat
     if not rows:
-        raise StoreError(f"{found}: none of {len(paths)} pictures could be measured, the first because: {failed[0]}")
+        first = next(iter(failed.values()))
+        raise StoreError(f"{found}: none of {len(paths)} pictures could be measured, the first because: {first}")
     if converted:
         kind = "gray (Rec. 601 luma, 8 bits)" if channels == 1 else "RGB"
-        warnings.append(f"{converted} of {len(rows)} pictures were converted to {kind} before noise was added")
-    return Evaluation(protocol, found, tuple(rows), tuple(failed), tuple(warnings))
+        warnings.append(
+            f"{converted} of {len(paths) - len(failed)} pictures were converted to {kind} before noise was added"
+        )
+    return Evaluation(protocol, found, tuple(rows), tuple(failed.values()), tuple(warnings))
 
 
 def _clean(path: Path, channels: int) -> tuple[npt.NDArray[np.uint8], bool]:
@@ -88,20 +99,28 @@ def _clean(path: Path, channels: int) -> tuple[npt.NDArray[np.uint8], bool]:
 
 
 def _measure(
-    denoise: Denoise, protocol: Protocol, clean: npt.NDArray[np.uint8], name: str
+    denoise: Denoise,
+    protocol: Protocol,
+    clean: npt.NDArray[np.uint8],
+    generator: np.random.RandomState,
+    name: str,
+    repeat: int,
 ) -> tuple[PictureScore, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    noisy = protocol.add_noise(clean, protocol.generator())
-    planar = np.ascontiguousarray(noisy.transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
+    strength = protocol.draw(generator)
+    noisy = protocol.add_noise(clean, generator, strength)
+    height, width = clean.shape[:2]
+    planar = pad(np.ascontiguousarray(noisy.transpose(2, 0, 1)), protocol.padding)  # (H, W, C) -> (C, H, W)
     start = time.perf_counter()
-    estimate = denoise(planar, protocol.sigma)
+    estimate = denoise(planar, protocol.level(strength))
     seconds = time.perf_counter() - start
     if estimate.shape != planar.shape:
         raise PictureError(f"the denoiser returned shape {estimate.shape} for a picture of shape {planar.shape}")
-    output, seen = quantise(estimate.transpose(1, 2, 0)), quantise(noisy)
+    output, seen = protocol.quantise(estimate[:, :height, :width].transpose(1, 2, 0)), protocol.quantise(noisy)
     row = PictureScore(
         picture=name,
-        height=clean.shape[0],
-        width=clean.shape[1],
+        repeat=repeat,
+        height=height,
+        width=width,
         noisy_psnr=psnr(seen, clean, 255),
         psnr=psnr(output, clean, 255),
         ssim=ssim(output, clean, 255),
