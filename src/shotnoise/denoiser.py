@@ -24,7 +24,7 @@ from shotnoise.images.image import full_scale
 from shotnoise.sensor import estimate_sigma
 from shotnoise.tiling import DEFAULT_BUDGET, Plan, plan_tiles, read_tile
 
-__all__ = ["COUNTS", "STRONGEST", "Denoiser", "Result"]
+__all__ = ["COUNTS", "STRONGEST", "Denoiser", "Progress", "Result"]
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +138,10 @@ class Denoiser:
         for note in result.notes:  # which the caller does not see otherwise
             logger.warning("%s", note)
         return result.image
+
+    def describe(self) -> dict[str, Any]:
+        """What runs: see :class:`~shotnoise.engines.Engine`."""
+        return self.engine.describe()
 
     def run(self, image: Image, *, progress: Progress | None = None) -> Result:
         """Denoise one picture, and say what happened."""

@@ -2,6 +2,6 @@
 
 from shotnoise.batch.places import UsageError
 from shotnoise.batch.run import BatchReport, Event, denoise_files
-from shotnoise.batch.work import FileReport, Options
+from shotnoise.batch.work import FileReport, Options, Worker
 
-__all__ = ["BatchReport", "Event", "FileReport", "Options", "UsageError", "denoise_files"]
+__all__ = ["BatchReport", "Event", "FileReport", "Options", "UsageError", "Worker", "denoise_files"]

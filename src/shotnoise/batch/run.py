@@ -6,7 +6,6 @@ left alone, and reported as failed.
 """
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,6 @@ from shotnoise import __version__
 from shotnoise.batch.manifest import Manifest, Origin, file_state
 from shotnoise.batch.places import file_key, plan_places, refuse_collisions
 from shotnoise.batch.work import FileReport, Job, Options, start
-from shotnoise.bundled import find_model
 
 __all__ = ["BatchReport", "Event", "denoise_files"]
 
@@ -104,10 +102,10 @@ def denoise_files(
     """
     started = time.perf_counter()
     options = options or Options()
-    model = find_model(options.model)
+    facts = options.model_facts()
     planned, unusable = plan_places(inputs, output, suffix, extension, recursive)
     refuse_collisions(planned, overwrite and output is not None)
-    report = BatchReport({"name": options.model, "path": str(model), "sha256": _fingerprint(model)})
+    report = BatchReport(facts)
     total = len(planned) + len(unusable)
 
     def finished(file: FileReport) -> None:
@@ -154,15 +152,6 @@ def denoise_files(
 def _origin(source: Path, model: str, options: Options) -> Origin:
     changing = {key: value for key, value in asdict(options).items() if key not in ("model", "threads")}
     return Origin(os.path.realpath(source), file_state(source), model, changing)
-
-
-def _fingerprint(model: Path) -> str:
-    """SHA-256 of a model file, or of the names, sizes and times of what a run folder holds."""
-    if model.is_file():
-        with model.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    files = [f"{path.name} {file_state(path)}" for path in sorted(model.iterdir()) if path.is_file()]
-    return hashlib.sha256("\n".join(files).encode()).hexdigest()
 
 
 def _verdict(job: Job, manifest: Manifest, overwrite: bool) -> FileReport | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import logging
 import multiprocessing
 import os
@@ -13,14 +14,15 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from shotnoise.batch.manifest import Origin
-from shotnoise.denoiser import Denoiser, Progress
+from shotnoise.batch.manifest import Origin, file_state
+from shotnoise.bundled import find_model
+from shotnoise.denoiser import Denoiser, Progress, Result
 from shotnoise.errors import EngineError, ShotnoiseError
-from shotnoise.images import open_image, save_image
+from shotnoise.images import Image, open_image, save_image
 
-__all__ = ["FileReport", "Job", "Options", "Results", "start"]
+__all__ = ["FileReport", "Job", "Options", "Results", "Worker", "start"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,12 @@ class Options:
     threads: int | None = None
     quality: int = 95
 
-    def denoiser(self) -> Denoiser:
+    def model_facts(self) -> dict[str, str]:
+        """Which model this is: its name, where it lies, and a fingerprint that tells when it was exchanged."""
+        path = find_model(self.model)
+        return {"name": self.model, "path": str(path), "sha256": _fingerprint(path)}
+
+    def denoiser(self) -> "Worker":
         """Open the model."""
         return Denoiser(
             self.model,
@@ -47,6 +54,18 @@ class Options:
             tile=self.tile,
             threads=self.threads,
         )
+
+
+class Worker(Protocol):
+    """What turns pictures into clean ones: a :class:`~shotnoise.denoiser.Denoiser`, or a fit to each picture."""
+
+    def run(self, image: Image, *, progress: Progress | None = None) -> Result:
+        """Denoise one picture, and say what happened."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What runs, for reports; with the keys `engine` and `provider`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +117,23 @@ def start(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) -> tuple
         options = replace(options, threads=max(1, _cores() // jobs))
     denoiser = options.denoiser()  # here too with several jobs: an unusable model is found before any work
     results = _alone(denoiser, options, todo, tell) if jobs == 1 else _side_by_side(options, todo, jobs, tell)
-    return denoiser.engine.describe(), results
+    return denoiser.describe(), results
+
+
+def _fingerprint(model: Path) -> str:
+    """SHA-256 of a model file, or of the names, sizes and times of what a run folder holds."""
+    if model.is_file():
+        with model.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = [f"{path.name} {file_state(path)}" for path in sorted(model.iterdir()) if path.is_file()]
+    return hashlib.sha256("\n".join(files).encode()).hexdigest()
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _alone(denoiser: Denoiser, options: Options, todo: Sequence[Job], tell: Tell) -> Results:
+def _alone(denoiser: Worker, options: Options, todo: Sequence[Job], tell: Tell) -> Results:
     for job in todo:
         tell(job.input, 0.0)
         yield job, _denoise_file(denoiser, job, options.quality, functools.partial(tell, job.input))
@@ -173,7 +201,7 @@ def _end(processes: list[BaseProcess]) -> None:
 
 
 _options = Options()  # of a worker process
-_opened: list[Denoiser] = []
+_opened: list[Worker] = []
 
 
 def _prepare_worker(options: Options) -> None:
@@ -197,7 +225,7 @@ def _denoise_in_worker(job: Job) -> FileReport:
         os._exit(int(str(leaving)))  # the pool would take it for a result and go on
 
 
-def _denoise_file(denoiser: Denoiser, job: Job, quality: int, progress: Progress | None) -> FileReport:
+def _denoise_file(denoiser: Worker, job: Job, quality: int, progress: Progress | None) -> FileReport:
     started = time.perf_counter()
     try:
         image = open_image(job.input)

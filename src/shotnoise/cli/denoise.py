@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from shotnoise.batch import BatchReport, Event, FileReport, Options, UsageError, denoise_files
+from shotnoise.errors import require
 
 
 def denoise(
@@ -28,6 +29,11 @@ def denoise(
         float | None,
         typer.Option(min=0, max=255, help="Standard deviation of the noise in counts of 8 bits; else estimated."),
     ] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="No model: learn from each picture itself, about a minute each; needs torch.")
+    ] = False,
+    fit_steps: Annotated[int, typer.Option(min=1, help="Steps of each fit; fewer are faster and blurrier.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the fit.")] = 0,
     suffix: Annotated[
         str | None, typer.Option(help="Added to names; _clean beside the inputs, nothing in another folder.")
     ] = None,
@@ -54,6 +60,13 @@ def denoise(
     others; the exit status is then 1.
     """
     options = Options(model, engine, strength, level, tile, threads, quality)
+    if fit:
+        if model != "photo" or engine not in ("auto", "torch") or level is not None or tile is not None:
+            raise typer.BadParameter("--fit uses no model: leave out --model, --engine, --level and --tile")
+        require("torch", "train", "--fit")
+        from shotnoise.methods.fit import FitOptions
+
+        options = FitOptions(strength=strength, threads=threads, quality=quality, steps=fit_steps, seed=seed)
     with _Display(jobs) as display:
         try:
             report = denoise_files(
