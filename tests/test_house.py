@@ -16,7 +16,7 @@ PACKAGE = ROOT / "src" / "shotnoise"
 # From the ground up: a module may import from its own line and from those above it in this list.
 LAYERS = [
     ["errors"],
-    ["card", "table"],
+    ["card", "protobuf", "table"],
     ["images", "sensor"],
     ["bundled", "engines", "tiling"],
     ["denoiser"],

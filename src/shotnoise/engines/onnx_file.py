@@ -6,7 +6,7 @@ protobuf: a sequence of (field number, value), nested.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from shotnoise.card import CARD_KEY, Card
 from shotnoise.engines.engine import Array
 from shotnoise.errors import ModelError
+from shotnoise.protobuf import fields, messages
 
 __all__ = ["OnnxFile", "read_onnx"]
 
@@ -103,62 +104,22 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of one message: integers, or the bytes of strings and nested messages; fixed-size numbers left out."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        kind = key & 7
-        if kind == 0:
-            value, at = _varint(data, at)
-            yield key >> 3, value
-        elif kind == 2:
-            size, at = _varint(data, at)
-            if at + size > len(data):
-                raise ValueError("truncated")
-            yield key >> 3, data[at : at + size]
-            at += size
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
-        else:
-            raise ValueError("not protobuf")
-    if at > len(data):
-        raise ValueError("truncated")
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise ValueError("not protobuf")
-
-
-def _messages(data: memoryview, number: int) -> Iterator[memoryview]:
-    for field, value in _fields(data):
-        if field == number and isinstance(value, memoryview):
-            yield value
-
-
 def _integer(data: memoryview, number: int) -> int:
     """The last one counts, as in every protobuf reader."""
-    return next((value for field, value in reversed([*_fields(data)]) if field == number and isinstance(value, int)), 0)
+    return next((value for field, value in reversed([*fields(data)]) if field == number and isinstance(value, int)), 0)
 
 
 def _text(data: memoryview, number: int) -> str:
-    return "".join(str(value, "utf-8") for value in [*_messages(data, number)][-1:])
+    return "".join(str(value, "utf-8") for value in [*messages(data, number)][-1:])
 
 
 def _model(data: memoryview) -> tuple[dict[str, str], list[memoryview], bool]:
     """Metadata, graph (whose parts a reader would merge), and whether any tensor lies outside the file."""
-    graphs = [*_messages(data, 7)]
+    graphs = [*messages(data, 7)]
     if not graphs:
         raise ValueError("no graph")
-    metadata = {_text(entry, 1): _text(entry, 2) for entry in _messages(data, 14)}
-    nodes = (node for function in _messages(data, 25) for node in _messages(function, 7))
+    metadata = {_text(entry, 1): _text(entry, 2) for entry in messages(data, 14)}
+    nodes = (node for function in messages(data, 25) for node in messages(function, 7))
     external = any(_external_in_graph(graph, 0) for graph in graphs) or any(_external_in_node(n, 0) for n in nodes)
     return metadata, graphs, external
 
@@ -166,22 +127,22 @@ def _model(data: memoryview) -> tuple[dict[str, str], list[memoryview], bool]:
 def _external_in_graph(graph: memoryview, depth: int) -> bool:
     if depth > _DEEPEST:
         raise ValueError("nested too deeply")
-    sparse = (tensor for pair in _messages(graph, 15) for number in (1, 2) for tensor in _messages(pair, number))
+    sparse = (tensor for pair in messages(graph, 15) for number in (1, 2) for tensor in messages(pair, number))
     return (
-        any(_external(tensor) for tensor in _messages(graph, 5))
+        any(_external(tensor) for tensor in messages(graph, 5))
         or any(_external(tensor) for tensor in sparse)
-        or any(_external_in_node(node, depth) for node in _messages(graph, 1))
+        or any(_external_in_node(node, depth) for node in messages(graph, 1))
     )
 
 
 def _external_in_node(node: memoryview, depth: int) -> bool:
-    for attribute in _messages(node, 5):
-        for field, value in _fields(attribute):
+    for attribute in messages(node, 5):
+        for field, value in fields(attribute):
             if not isinstance(value, memoryview):
                 continue
             if field in (5, 10) and _external(value):
                 return True
-            if field in (22, 23) and any(_external(t) for number in (1, 2) for t in _messages(value, number)):
+            if field in (22, 23) and any(_external(t) for number in (1, 2) for t in messages(value, number)):
                 return True
             if field in (6, 11) and _external_in_graph(value, depth + 1):
                 return True
@@ -189,23 +150,23 @@ def _external_in_node(node: memoryview, depth: int) -> bool:
 
 
 def _external(tensor: memoryview) -> bool:
-    return _integer(tensor, 14) == _EXTERNAL or any(True for _ in _messages(tensor, 13))
+    return _integer(tensor, 14) == _EXTERNAL or any(True for _ in messages(tensor, 13))
 
 
 def _signature(graphs: list[memoryview]) -> tuple[dict[str, _Value], dict[str, _Value]]:
     """Inputs and outputs of a graph; initialisers that old files list among the inputs left out."""
-    constants = {_text(tensor, 8) for graph in graphs for tensor in _messages(graph, 5)}
-    inputs = dict(_value(info) for graph in graphs for info in _messages(graph, 11))
-    outputs = dict(_value(info) for graph in graphs for info in _messages(graph, 12))
+    constants = {_text(tensor, 8) for graph in graphs for tensor in messages(graph, 5)}
+    inputs = dict(_value(info) for graph in graphs for info in messages(graph, 11))
+    outputs = dict(_value(info) for graph in graphs for info in messages(graph, 12))
     return {name: value for name, value in inputs.items() if name not in constants}, outputs
 
 
 def _value(info: memoryview) -> tuple[str, _Value]:
     kind = 0
     sizes: list[int] = []
-    for type_ in _messages(info, 2):
-        for tensor in _messages(type_, 1):
+    for type_ in messages(info, 2):
+        for tensor in messages(type_, 1):
             kind = _integer(tensor, 1)
-            for shape in _messages(tensor, 2):
-                sizes = [_integer(dimension, 1) for dimension in _messages(shape, 1)]
+            for shape in messages(tensor, 2):
+                sizes = [_integer(dimension, 1) for dimension in messages(shape, 1)]
     return _text(info, 1), (kind, sizes)

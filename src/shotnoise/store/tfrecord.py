@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.errors import StoreError
+from shotnoise.protobuf import fields, messages, varint
 from shotnoise.store.crc32c import crc32c
 from shotnoise.store.folders import Failed, Picture, Selection, Unsuited, nothing_usable, planes
 from shotnoise.store.record import Record
@@ -33,8 +34,7 @@ TFRECORD_SUFFIXES = (".tfrecord", ".tfrecords")
 
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
-_VARINT, _BYTES = 0, 2  # wire types of protobuf
-_SKIPPED = {1: 8, 5: 4}  # numbers of fixed size, by wire type
+_BYTES = 2  # protobuf's wire type of strings and messages
 
 
 class TFRecordPictures:
@@ -240,29 +240,24 @@ def _masked(data: bytes | memoryview) -> int:
 def _features(message: memoryview) -> tuple[tuple[int, int, int], memoryview]:
     """Shape and bytes out of an Example; ValueError or IndexError for anything else."""
     found: dict[bytes, memoryview] = {}
-    for features in _parts(message, 1):
-        for entry in _parts(features, 1):
-            (name,), (value,) = _parts(entry, 1), _parts(entry, 2)
+    for features in messages(message, 1):
+        for entry in messages(features, 1):
+            (name,), (value,) = messages(entry, 1), messages(entry, 2)
             found[bytes(name)] = value
     if not {b"shape", b"data"} <= found.keys():
         raise ValueError("features are missing")
-    (integers,), (strings,) = _parts(found[b"shape"], 3), _parts(found[b"data"], 1)
-    (data,) = _parts(strings, 1)
+    (integers,), (strings,) = messages(found[b"shape"], 3), messages(found[b"data"], 1)
+    (data,) = messages(strings, 1)
     channels, height, width = _integers(integers)
     if channels not in (1, 3) or height < 1 or width < 1 or channels * height * width != len(data):
         raise ValueError("shape and data do not belong together")
     return (channels, height, width), data
 
 
-def _parts(message: memoryview, number: int) -> list[memoryview]:
-    """The strings and messages in the field `number`."""
-    return [value for field, value in _fields(message) if field == number and isinstance(value, memoryview)]
-
-
 def _integers(message: memoryview) -> list[int]:
     """An Int64List, packed or not."""
     values: list[int] = []
-    for field, value in _fields(message):
+    for field, value in fields(message):
         if field != 1:
             continue
         if isinstance(value, int):
@@ -270,40 +265,9 @@ def _integers(message: memoryview) -> list[int]:
         else:
             at = 0
             while at < len(value):
-                number, at = _varint(value, at)
+                number, at = varint(value, at)
                 values.append(number)
     return values
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        kind = key & 7
-        if kind == _VARINT:
-            value, at = _varint(message, at)
-            yield key >> 3, value
-        elif kind == _BYTES:
-            size, at = _varint(message, at)
-            if at + size > len(message):
-                raise ValueError("truncated")
-            yield key >> 3, message[at : at + size]
-            at += size
-        elif kind in _SKIPPED:
-            at += _SKIPPED[kind]
-        else:
-            raise ValueError("not protobuf")
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = message[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise ValueError("not protobuf")
 
 
 def _example(picture: npt.NDArray[np.uint8]) -> bytes:
