@@ -27,14 +27,10 @@ def recipes(
         typer.echo(json.dumps([recipe.model_dump(mode="json") for recipe in loaded], indent=2))
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("recipe", "network", "method", "noise", "steps", "what for"):
-        words = column in ("noise", "what for")
-        table.add_column(column, justify="right" if column == "steps" else "left", no_wrap=not words)
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("steps", justify="right", no_wrap=True)
+    table.add_column("what for")
     for recipe in loaded:
-        noise = "-"
-        if recipe.noise is not None:
-            noise = " ".join([recipe.noise.name, *(str(value) for value in recipe.noise.options.values())])
-        table.add_row(
-            recipe.name, recipe.network.name, recipe.method.name, noise, f"{recipe.training.steps:,}", recipe.title
-        )
+        table.add_row(recipe.name, f"{recipe.training.steps:,}", f"{recipe.title} ({recipe.network.name})")
     Console(highlight=False).print(table)
+    typer.echo("shotnoise recipes NAME prints one; its header says command, cost, expected number and source")
