@@ -78,8 +78,11 @@ def main() -> None:
     options = parser.parse_args()
     kodak = next(path for path in options.sets.iterdir() if path.name.lower().startswith("kodak"))
     rows = []
-    print(f"{'run':16}{'steps':>7}{'protocol':>36}{'noisy':>8}{'PSNR':>8}{'SSIM':>8}{'detail':>8}")
+    print(f"{'run':16}{'steps':>7}{'protocol':>46}{'noisy':>8}{'PSNR':>8}{'SSIM':>8}{'detail':>8}")
     for name, protocol in RUNS.items():
+        if not (options.runs / name / "best.safetensors").exists():
+            print(f"{name:16} is not trained")
+            continue
         recipe = yaml.safe_load((options.runs / name / "recipe.yaml").read_text())
         model = ModelUnderTest(options.runs / name)
         kept = detail(model, kodak)
@@ -87,7 +90,7 @@ def main() -> None:
         score = evaluate(model, get_protocol(protocol).changed(repeats=1), options.sets).score()
         steps = recipe["training"]["steps"]
         rows.append({"run": name, "recipe": recipe["name"], "steps": steps, "detail": round(kept, 3), **dict(score)})
-        print(f"{name:16}{steps:>7}{score.protocol:>36}{score.noisy_psnr:>8.2f}{score.psnr:>8.2f}{score.ssim:>8.4f}"
+        print(f"{name:16}{steps:>7}{score.protocol:>46}{score.noisy_psnr:>8.2f}{score.psnr:>8.2f}{score.ssim:>8.4f}"
               f"{kept:>8.3f}")  # fmt: skip
     fit = zero_shot(kodak / PICTURE)
     print(f"zero-shot fit, {fit['picture']}, sigma 25: {fit['before']} -> {fit['after']} dB in {fit['seconds']} s")
