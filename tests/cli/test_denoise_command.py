@@ -19,7 +19,7 @@ ENTRY = ("shotnoise.cli.denoise:denoise", "pictures")
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
+def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "VERBS", Table("command", {"denoise": ENTRY, "x": ENTRY}))
     write_model(tmp_path / "m.onnx", shape="blur")
