@@ -9,18 +9,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shotnoise.denoiser import Denoiser
     from shotnoise.images import Image, open_image, save_image
+    from shotnoise.images.raw import RawFrame, open_raw, save_dng
+    from shotnoise.raw_denoiser import RawDenoiser
+    from shotnoise.sensor.profile import NoiseProfile
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Denoiser": "shotnoise.denoiser",
     "Image": "shotnoise.images",
+    "NoiseProfile": "shotnoise.sensor.profile",
+    "RawDenoiser": "shotnoise.raw_denoiser",
+    "RawFrame": "shotnoise.images.raw",
     "open_image": "shotnoise.images",
+    "open_raw": "shotnoise.images.raw",
+    "save_dng": "shotnoise.images.raw",
     "save_image": "shotnoise.images",
 }
 _ROOMS = ("denoiser", "engines", "errors", "evaluation", "export", "images", "networks", "noise", "store")
 
-__all__ = ["Denoiser", "Image", "__version__", "open_image", "save_image"]
+__all__ = [
+    "Denoiser",
+    "Image",
+    "NoiseProfile",
+    "RawDenoiser",
+    "RawFrame",
+    "__version__",
+    "open_image",
+    "open_raw",
+    "save_dng",
+    "save_image",
+]
 
 
 def __getattr__(name: str) -> Any:

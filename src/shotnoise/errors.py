@@ -6,6 +6,7 @@
     ├── PictureError            a picture cannot be read, written or processed
     ├── ModelError              a model file, checkpoint or card is unusable, or does not fit the picture
     ├── EngineError             an engine is missing on this machine or failed to run
+    ├── ProfileError            a noise profile cannot be read, or does not answer the question
     ├── StoreError              a sample store is foreign, truncated or half written
     ├── RecipeError             a recipe or an option in it makes no sense
     └── MissingExtraError       an optional part of shotnoise is not installed
@@ -24,6 +25,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "PictureError",
+    "ProfileError",
     "RecipeError",
     "ShotnoiseError",
     "StoreError",
@@ -46,6 +48,10 @@ class ModelError(ShotnoiseError):
 
 class EngineError(ShotnoiseError):
     """An engine is missing on this machine or failed to run."""
+
+
+class ProfileError(ShotnoiseError):
+    """A noise profile cannot be read or made, or does not answer the question."""
 
 
 class StoreError(ShotnoiseError):

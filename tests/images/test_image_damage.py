@@ -20,7 +20,7 @@ from shotnoise.images import Image, open_image, save_image
 
 LIMIT = "more than the limit of 268,435,456; raise max_pixels"
 CUT = r"cut off|cut-off"
-RAW = "is a camera RAW/DNG file; expected PNG, JPEG, TIFF or NPY"
+RAW = r"is a camera RAW/DNG file; expected PNG, JPEG, TIFF or NPY \(open_raw reads camera files\)"
 
 REFUSED = {
     "zero_bytes.png": r"is empty \(0 bytes\)",

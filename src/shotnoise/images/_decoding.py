@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from shotnoise.errors import PictureError
 
-__all__ = ["Decoded", "check_size", "decoding", "one_line"]
+__all__ = ["MAX_PIXELS", "Decoded", "check_size", "decoding", "one_line"]
+
+MAX_PIXELS = 2**28
+"""Height times width that is read unless told otherwise: 268 million, 16384 x 16384."""
 
 _WARNING = r"(PIL|tifffile|numpy|shotnoise\.images)\b"  # modules that warn of files, or are said to by a stack level
 _TALKATIVE = ("tifffile", "imagecodecs")  # loggers that report on files

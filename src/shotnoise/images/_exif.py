@@ -11,18 +11,32 @@ bytes there, but those cameras that point from inside the note to the old place 
 
 import struct
 from dataclasses import dataclass, field
+from fractions import Fraction
 from io import BytesIO
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy.typing as npt
 
-__all__ = ["attach", "byte_order", "count_pages", "from_tiff", "reset", "turn"]
+__all__ = [
+    "Settings",
+    "attach",
+    "byte_order",
+    "count_pages",
+    "from_tiff",
+    "reset",
+    "settings",
+    "turn",
+    "with_settings",
+]
 
 _ORIENTATION = 274
 _RESOLUTION = (282, 283)
 _RESOLUTION_UNIT = 296
 _DESCRIPTION = 270
-_CHILDREN = (34665, 34853, 40965)  # pointers to the EXIF, GPS and interoperability directories
+_MAKE, _MODEL = 271, 272
+_EXIF = 34665
+_EXPOSURE, _SHUTTER, _ISO, _WIDE_ISO = 33434, 37377, 34855, (34866, 34867, 34865)
+_CHILDREN = (_EXIF, 34853, 40965)  # pointers to the EXIF, GPS and interoperability directories
 
 # Tags of directory 0 that describe the picture; all others describe how its pixels are stored.
 _TELLING = frozenset(
@@ -47,6 +61,15 @@ class _Layout(NamedTuple):
     def read(self, source: BinaryIO, code: str) -> int:
         data = source.read(struct.calcsize(code))
         return int(struct.unpack(self.order + code, data)[0])
+
+
+class Settings(NamedTuple):
+    """Which camera, and how it was set."""
+
+    make: str = ""
+    model: str = ""
+    iso: float | None = None
+    exposure: float | None = None  # seconds
 
 
 @dataclass(frozen=True)
@@ -150,6 +173,67 @@ def attach(file: BinaryIO, block: bytes) -> None:
     file.write(struct.pack(layout.order + "I", end))
 
 
+def settings(block: bytes) -> Settings:
+    """What an EXIF block says about camera, sensitivity and exposure time.
+
+    Raises:
+        ValueError: this is not an EXIF block.
+    """
+    source = BytesIO(block)
+    layout, offset = _header(source)
+    page = _read_directory(source, layout, offset)
+    shot = page.children.get(_EXIF, _Directory()).values
+    number = {tag: _number(shot[tag], layout.order) for tag in (_EXPOSURE, _SHUTTER, _ISO, *_WIDE_ISO) if tag in shot}
+    iso, exposure, shutter = number.get(_ISO), number.get(_EXPOSURE), number.get(_SHUTTER)
+    if iso is None or iso == 65535:  # 16 bits were not enough
+        iso = next((wide for tag in _WIDE_ISO if (wide := number.get(tag))), iso)
+    if not exposure and shutter is not None and abs(shutter) < 30:
+        exposure = 2.0**-shutter
+    names = (page.values.get(tag, _Value(2, 0, b"")).data for tag in (_MAKE, _MODEL))
+    make, model = (name.split(b"\0")[0].decode("utf-8", "replace").strip() for name in names)
+    return Settings(make, model, iso if iso and iso > 0 else None, exposure if exposure and exposure > 0 else None)
+
+
+def with_settings(block: bytes | None, wanted: Settings) -> bytes:
+    """An EXIF block that says this; what is not given stays as it was.
+
+    Raises:
+        ValueError: there is a block, and it is damaged.
+    """
+    source = BytesIO(block or b"II*\0\x08\0\0\0\0\0\0\0\0\0")
+    layout, offset = _header(source)
+    told = settings(source.getvalue())
+    page = _read_directory(source, layout, offset)
+    order = layout.order
+    for tag, name, old in ((_MAKE, wanted.make, told.make), (_MODEL, wanted.model, told.model)):
+        if name and name != old:
+            data = name.encode() + b"\0"
+            page.values[tag] = _Value(2, len(data), data)
+    values: dict[int, _Value] = {}
+    if wanted.iso is not None and wanted.iso != told.iso:
+        iso = round(wanted.iso)
+        values[_ISO] = _Value(3, 1, struct.pack(order + "H", min(iso, 65535)))
+        if iso >= 65535:
+            values[_WIDE_ISO[0]] = _Value(4, 1, struct.pack(order + "I", min(iso, 2**32 - 1)))
+    if wanted.exposure is not None and wanted.exposure != told.exposure:
+        fraction = Fraction(min(wanted.exposure, 4e9)).limit_denominator(1_000_000)
+        values[_EXPOSURE] = _Value(5, 1, struct.pack(order + "II", fraction.numerator, fraction.denominator))
+    if values:
+        page.children.setdefault(_EXIF, _Directory()).values.update(values)
+    header = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8)
+    return header + _pack(page, order, 8)
+
+
+def _number(value: _Value, order: str) -> float | None:
+    code = {**_INTEGERS, 5: "II", 10: "ii"}.get(value.kind)
+    if code is None or len(value.data) < struct.calcsize(order + code):
+        return None
+    numbers = struct.unpack_from(order + code, value.data)
+    if len(numbers) == 2:
+        return numbers[0] / numbers[1] if numbers[1] else None
+    return float(numbers[0])
+
+
 def count_pages(file: BinaryIO) -> int:
     """Number of pages in the chain of a TIFF file; a chain that is broken or runs in a circle ends there."""
     layout, offset = _header(file)
@@ -175,7 +259,7 @@ def _header(source: BinaryIO) -> tuple[_Layout, int]:
     if order is None or len(head) < 8:
         raise ValueError("no TIFF header")
     version, offset = struct.unpack_from(order + "HI", head, 2)
-    if version == 42:
+    if version in (42, 0x55, 0x4F52, 0x5352):  # the others: RAW of Panasonic and Olympus
         return _Layout(order, "H", "I"), int(offset)
     if version == 43 and len(head) == 16:
         return _Layout(order, "Q", "Q"), int(struct.unpack_from(order + "Q", head, 8)[0])

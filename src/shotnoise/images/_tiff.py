@@ -92,11 +92,11 @@ def _refuse_raw(page: "TiffPage", file: BinaryIO) -> None:
     """Camera files are TIFF inside; their first page may be nothing but a small preview."""
     file.seek(8)
     if _DNG_VERSION in page.tags or page.photometric in _SENSOR or file.read(2) == b"CR":  # the latter: Canon
-        raise PictureError("is a camera RAW/DNG file; expected PNG, JPEG, TIFF or NPY")
+        raise PictureError("is a camera RAW/DNG file; expected PNG, JPEG, TIFF or NPY (open_raw reads camera files)")
     if page.subfiletype & 1:  # Nikon, Sony and others
         raise PictureError(
             "begins with a reduced preview, as camera RAW files do; expected PNG, JPEG, NPY or TIFF whose first page "
-            "is the picture"
+            "is the picture (open_raw reads camera files)"
         )
 
 

@@ -19,10 +19,7 @@ BMP, PPM   8 bits, PGM also 16                     no                           
 """
 
 import os
-import stat
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,13 +29,11 @@ import numpy.typing as npt
 
 from shotnoise.errors import PictureError
 from shotnoise.images import _exif, _npy, _pillow, _png, _tiff
-from shotnoise.images._decoding import Decoded, one_line
+from shotnoise.images._decoding import MAX_PIXELS, Decoded, one_line
+from shotnoise.images._disk import opened, shown, target, write
 from shotnoise.images.image import Image, to_depth
 
 __all__ = ["MAX_PIXELS", "READABLE", "WRITABLE", "list_pictures", "open_image", "save_image"]
-
-MAX_PIXELS = 2**28
-"""Height times width that :func:`open_image` accepts unless told otherwise: 268 million, 16384 x 16384."""
 
 READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".webp", ".bmp", ".pbm", ".pgm", ".ppm", ".pfm")
 """Extensions by which :func:`list_pictures` finds pictures; :func:`open_image` itself looks at the content."""
@@ -119,9 +114,9 @@ def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     Raises:
         PictureError: there is no such file, or it is not a whole and usable picture.
     """
-    name = _shown(path)
+    name = shown(path)
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             return _finished(_reader(file)(file, max_pixels))
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from error.__cause__
@@ -147,7 +142,7 @@ def save_image(
     Raises:
         PictureError: the extension is unknown, the place is not writable, or the picture does not fit the format.
     """
-    name = _shown(path)
+    name = shown(path)
     try:
         form = _FORMATS.get(os.path.splitext(path)[1].lower())
         if form is None:
@@ -157,7 +152,7 @@ def save_image(
         picture = image if isinstance(image, Image) else Image.from_array(np.asarray(image))
         _refuse_non_finite(picture)
         picture, notes = _fitted(picture, form)
-        return notes + _write(_target(path, overwrite), lambda file: form.write(picture, file, quality))
+        return notes + write(target(path, overwrite), lambda file: form.write(picture, file, quality))
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from error.__cause__
     except OSError as error:
@@ -165,7 +160,9 @@ def save_image(
         raise PictureError(f"{name}: cannot be written ({reason}); choose another place") from error
 
 
-def list_pictures(path: str | os.PathLike[str], *, recursive: bool = True) -> list[Path]:
+def list_pictures(
+    path: str | os.PathLike[str], *, recursive: bool = True, extensions: tuple[str, ...] = READABLE
+) -> list[Path]:
     """The pictures of a folder by extension, sorted; for a file, that file alone, whatever its name.
 
     Hidden files and folders are left out, and links to folders are not followed.
@@ -173,6 +170,7 @@ def list_pictures(path: str | os.PathLike[str], *, recursive: bool = True) -> li
     Args:
         path: folder or file.
         recursive: whether to look into the folders inside.
+        extensions: by which pictures are found.
 
     Raises:
         PictureError: nothing is there, or a folder cannot be read.
@@ -180,32 +178,15 @@ def list_pictures(path: str | os.PathLike[str], *, recursive: bool = True) -> li
     root = Path(path)
     if not root.is_dir():
         if not os.path.lexists(root):
-            raise PictureError(f"{_shown(path)}: does not exist; expected a picture or a folder of pictures")
+            raise PictureError(f"{shown(path)}: does not exist; expected a picture or a folder of pictures")
         return [root]
     found: list[Path] = []
     for folder, folders, files in os.walk(root, onerror=_refuse_folder):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
-        found += [Path(folder, name) for name in files if name.lower().endswith(READABLE) and name[0] != "."]
+        found += [Path(folder, name) for name in files if name.lower().endswith(extensions) and name[0] != "."]
     if not found:
-        raise PictureError(f"{_shown(path)}: holds no pictures; expected files that end in {', '.join(READABLE)}")
+        raise PictureError(f"{shown(path)}: holds no pictures; expected files that end in {', '.join(extensions)}")
     return sorted(found)
-
-
-def _opened(path: str | os.PathLike[str]) -> BinaryIO:
-    """The file, open for reading. Looked at before it is opened: opening a pipe would wait for ever."""
-    try:
-        state = os.stat(path)
-    except FileNotFoundError:
-        raise PictureError("does not exist; expected a picture file") from None
-    except ValueError as error:  # a zero byte in the name
-        raise PictureError(f"is no usable file name ({one_line(error)})") from None
-    if stat.S_ISDIR(state.st_mode):
-        raise PictureError("is a folder; expected a picture file")
-    if not stat.S_ISREG(state.st_mode):
-        raise PictureError("is a device or a pipe; expected a picture file")
-    if state.st_size == 0:
-        raise PictureError("is empty (0 bytes); expected a picture file")
-    return open(path, "rb")
 
 
 def _reader(file: BinaryIO) -> _Reader:
@@ -217,7 +198,8 @@ def _reader(file: BinaryIO) -> _Reader:
             return reader
     for offset, mark, what in _FOREIGN:
         if head.startswith(mark, offset):
-            raise PictureError(f"is {what}; expected PNG, JPEG, TIFF or NPY")
+            hint = " (open_raw reads camera files)" if what == _RAW else ""
+            raise PictureError(f"is {what}; expected PNG, JPEG, TIFF or NPY{hint}")
     raise PictureError("is not a picture of a known kind; expected PNG, JPEG, TIFF, NPY, WebP, BMP or PPM")
 
 
@@ -279,43 +261,5 @@ def _count_outside(pixels: npt.NDArray[Any]) -> int:
     return int(np.count_nonzero((pixels < 0) | (pixels > 1)))
 
 
-def _target(path: str | os.PathLike[str], overwrite: bool) -> Path:
-    """Where the file will be, after links have been followed."""
-    try:
-        target = Path(os.path.realpath(path))
-    except ValueError as error:  # a zero byte in the name
-        raise PictureError(f"is no usable file name ({one_line(error)})") from None
-    if target.is_dir():
-        raise PictureError("is a folder; expected the name of a file to write")
-    if target.exists() and not target.is_file():
-        raise PictureError("is a device or a pipe; expected the name of a file to write")
-    if target.exists() and not overwrite:
-        raise PictureError("exists already; choose another name or allow to overwrite it")
-    if not target.parent.is_dir():
-        raise PictureError(f"cannot be written: there is no folder {_shown(target.parent)}; make it first")
-    return target
-
-
-def _write(target: Path, encode: Callable[[BinaryIO], tuple[str, ...]]) -> tuple[str, ...]:
-    """Encode under a temporary name beside the target, then rename: nothing is ever half there."""
-    # Made by open(), not tempfile, so that the file gets the permissions of any other new file.
-    temporary = target.with_name(f".shotnoise-{uuid.uuid4().hex}.partial")
-    try:
-        with open(temporary, "x+b") as file:
-            notes = encode(file)
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    return notes
-
-
 def _refuse_folder(error: OSError) -> None:
-    raise PictureError(f"{_shown(error.filename)}: cannot be listed ({error.strerror})") from error
-
-
-def _shown(path: str | os.PathLike[str]) -> str:
-    """A file name for a message of one line: line breaks and unprintable bytes in it are escaped."""
-    name = os.fspath(path)
-    return name if name.isprintable() else repr(name)
+    raise PictureError(f"{shown(error.filename)}: cannot be listed ({error.strerror})") from error
