@@ -22,9 +22,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from shotnoise.images.image import full_scale
 
-__all__ = ["estimate_sigma"]
+__all__ = ["SIDE", "cosine_transform", "estimate_sigma", "patches"]
 
-_SIDE = 8  # of a patch
+SIDE = 8
+"""Of a patch."""
+
 _SPLIT = 7  # frequencies with row + column below this are low
 _QUIET = 0.01  # share of the patches that is measured
 _LEAST = 100  # patches that are measured where there are so many
@@ -46,21 +48,21 @@ def estimate_sigma(pixels: npt.NDArray[Any]) -> float:
     """
     white = full_scale(pixels.dtype)
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if min(planes.shape[:2]) < _SIDE or planes.shape[2] == 0:
+    if min(planes.shape[:2]) < SIDE or planes.shape[2] == 0:
         return 0.0
-    variances = [_variance(_patches(planes[:, :, c]).astype(np.float32), white) for c in range(planes.shape[2])]
+    variances = [_variance(patches(planes[:, :, c]).astype(np.float32), white) for c in range(planes.shape[2])]
     return math.sqrt(sum(variances) / len(variances)) / white
 
 
-def _patches(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(N, 64) patches of a plane, or of blocks spread evenly over a large one."""
+def patches(plane: npt.NDArray[Any], *, sample: int = _SAMPLE) -> npt.NDArray[Any]:
+    """(N, 64) patches of a plane, or of blocks spread evenly over one with more pixels than the sample."""
     height, width = plane.shape
-    step = 1 if plane.size <= _SAMPLE // 4 else 2
-    if plane.size <= _SAMPLE:
+    step = 1 if plane.size <= sample // 4 else 2
+    if plane.size <= sample:
         return _windows(plane, step)
     # as many blocks along each side as its share of the sample allows
-    rows = max(1, round(math.sqrt(_SAMPLE * height / width) / _BLOCK))
-    cols = max(1, _SAMPLE // (_BLOCK**2 * rows))
+    rows = max(1, round(math.sqrt(sample * height / width) / _BLOCK))
+    cols = max(1, sample // (_BLOCK**2 * rows))
     tops = np.unique(np.linspace(0, max(height - _BLOCK, 0), rows).astype(int))
     lefts = np.unique(np.linspace(0, max(width - _BLOCK, 0), cols).astype(int))
     return np.concatenate(
@@ -69,7 +71,7 @@ def _patches(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _windows(block: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
-    return sliding_window_view(block, (_SIDE, _SIDE))[::step, ::step].reshape(-1, _SIDE * _SIDE)
+    return sliding_window_view(block, (SIDE, SIDE))[::step, ::step].reshape(-1, SIDE * SIDE)
 
 
 def _variance(patches: npt.NDArray[np.float32], white: float) -> float:
@@ -78,7 +80,7 @@ def _variance(patches: npt.NDArray[np.float32], white: float) -> float:
     patches = patches[_usable(patches, white)]
     if len(patches) == 0:
         return 0.0
-    transform, low = _cosine_transform()
+    transform, low = cosine_transform()
     energy = np.square(patches @ transform[:, 1:low]).sum(axis=1)  # column 0 is the mean
     count = min(max(round(_QUIET * len(patches)), _LEAST), len(patches))
     quiet = np.argpartition(energy, count - 1)[:count]
@@ -102,10 +104,10 @@ def _usable(patches: npt.NDArray[np.float32], white: float) -> npt.NDArray[np.bo
 
 
 @functools.cache
-def _cosine_transform() -> tuple[npt.NDArray[np.float32], int]:
+def cosine_transform() -> tuple[npt.NDArray[np.float32], int]:
     """The orthonormal 8x8 cosine transform as a (64, 64) matrix: low frequencies in its first columns; their count."""
-    k, n = np.mgrid[:_SIDE, :_SIDE]
-    basis = np.cos(np.pi * (2 * n + 1) * k / (2 * _SIDE)) * math.sqrt(2 / _SIDE)
+    k, n = np.mgrid[:SIDE, :SIDE]
+    basis = np.cos(np.pi * (2 * n + 1) * k / (2 * SIDE)) * math.sqrt(2 / SIDE)
     basis[0] /= math.sqrt(2)
     order = np.argsort((k + n).ravel(), kind="stable")
     return np.kron(basis, basis)[order].T.astype(np.float32), int(np.count_nonzero(k + n < _SPLIT))
