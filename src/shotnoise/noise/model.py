@@ -1,14 +1,14 @@
 """The NoiseModel contract."""
 
 from abc import ABC, abstractmethod
-from math import inf
+from math import inf, log
 
 import torch
 from torch import Tensor
 
 from shotnoise.errors import RecipeError
 
-__all__ = ["NoiseModel", "Range", "check_range", "draw_uniform"]
+__all__ = ["NoiseModel", "Range", "check_range", "draw_log", "draw_uniform", "mean_power"]
 
 Range = float | tuple[float, float]
 
@@ -23,7 +23,10 @@ class NoiseModel(ABC):
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Strengths for `count` samples, (count, 1, 1, 1) in the model's own unit."""
+        """Strengths for `count` samples: one per sample along the first dimension, in the model's own unit.
+
+        The other dimensions are the model's own business; callers only pass strengths on, whole or in part.
+        """
 
     @abstractmethod
     def sample(self, clean: Tensor, generator: torch.Generator, strength: Tensor | None = None) -> Tensor:
@@ -58,6 +61,18 @@ class NoiseModel(ABC):
         """Noise standard deviation in units of the picture for the given strengths, or None if it has no single one."""
         return None
 
+    def law(self, strength: Tensor) -> Tensor | None:
+        """The noise of a RAW model as a camera profile says it; None for models of pictures.
+
+        Returns:
+            (B, 2, 4, 1, 1): k and s2 of the planes R, Gr, Gb, B, with variance = k x + s2, x in 0..1.
+        """
+        return None
+
+    def iso(self, strength: Tensor) -> Tensor | None:
+        """(B,): the ISO that each strength was drawn at, for models that know one."""
+        return None
+
 
 def check_range(name: str, value: object, *, positive: bool = False, limit: float = inf) -> tuple[float, float]:
     """A number or a pair of numbers as (low, high), refused when negative, reversed or not numbers.
@@ -82,3 +97,20 @@ def draw_uniform(bounds: tuple[float, float], count: int, generator: torch.Gener
     """`count` uniform draws, (count, 1, 1, 1)."""
     low, high = bounds
     return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
+
+
+def draw_log(bounds: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
+    """(count, 1): every octave of the range is equally likely; from zero up, every value is."""
+    low, high = bounds
+    share = torch.rand(count, 1, generator=generator, device=generator.device)
+    return low * (high / low) ** share if low > 0 else high * share
+
+
+def mean_power(bounds: tuple[float, float], power: float) -> float:
+    """E[x^power] of :func:`draw_log`."""
+    low, high = bounds
+    if low == 0:
+        return float(high**power) / (power + 1)
+    if low == high or power == 0:
+        return float(low**power)
+    return float(high**power - low**power) / (power * log(high / low))
