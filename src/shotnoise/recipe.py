@@ -48,7 +48,10 @@ class TrainingOptions(_Strict):
     eps: float = Field(default=1e-8, gt=0, description="what Adam adds to the root of its second moment")
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "cosine", "multistep", "rampdown"] = "cosine"
-    warmup: int = Field(default=0, ge=0, description="steps of linear rise from zero")
+    warmup: int = Field(default=0, ge=0, description="steps of linear rise to lr, the first of them already above zero")
+    warmup_from: float | None = Field(
+        default=None, gt=0, lt=1, description="share of lr at the first step, lr being that of step `warmup`"
+    )
     final_lr: float = Field(default=0.0, ge=0, description="where the cosine ends")
     milestones: tuple[float, ...] = Field(default=(), description="multistep: shares of the training where lr drops")
     factor: float = Field(default=0.5, gt=0, lt=1, description="multistep: what lr is multiplied with")
@@ -71,6 +74,8 @@ class TrainingOptions(_Strict):
             raise ValueError(f"ramp needs schedule: rampdown, but schedule is {self.schedule}")
         if self.schedule == "rampdown" and self.ramp is None:
             raise ValueError("schedule: rampdown needs ramp, the share of the training that it takes, for instance 0.3")
+        if self.warmup_from is not None and not self.warmup:
+            raise ValueError("warmup_from needs warmup, the number of steps of the rise")
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
         return self
@@ -84,6 +89,7 @@ class ValidationOptions(_Strict):
     samples: int = Field(default=24, gt=0)
     crop: int = Field(default=192, gt=0)
     noise: Choice | None = Field(default=None, description="None: the training noise")
+    best: Literal["psnr", "ssim"] = Field(default="psnr", description="by which score the best weights are chosen")
 
 
 class CardText(_Strict):
@@ -113,7 +119,8 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _has_noise(self) -> "Recipe":
-        if self.noise is None and self.pairs.options.get("simulate", True):
+        noisy = self.pairs.name == "stored" or not self.pairs.options.get("simulate", True)
+        if self.noise is None and not noisy:
             raise ValueError(
                 "noise is missing, for instance {name: gaussian, sigma: 25}; only pictures that are noisy already "
                 "(pairs.simulate: false) need none"

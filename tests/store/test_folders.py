@@ -110,10 +110,12 @@ def test_a_folder_has_no_splits(tmp_path):
         open_samples(tmp_path, split="train")
 
 
-@pytest.mark.parametrize("channels", [0, 2, 4])
-def test_channels_are_one_or_three(tmp_path, channels):
+@pytest.mark.parametrize("channels", [0, 2, 5])
+def test_channels_are_one_three_or_four(tmp_path, channels):
     picture(tmp_path / "a.png")
-    with pytest.raises(StoreError, match=rf"channels is {channels}; expected 3 \(RGB\) or 1 \(gray\)"):
+    with pytest.raises(
+        StoreError, match=rf"channels is {channels}; expected 3 \(RGB\), 1 \(gray\) or 4 \(camera RAW\)"
+    ):
         PictureFolder(tmp_path, channels=channels)
 
 

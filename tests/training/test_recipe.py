@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from shotnoise.errors import RecipeError
@@ -33,10 +34,14 @@ def test_packaged_recipes_can_be_built(name):
     network = create(recipe.network.name, **recipe.network.options)
     METHODS.create(recipe.method.name, recipe.method.options, network=network)
     noise, _ = (NOISE.create(n.name, n.options) for n in (recipe.noise, recipe.validation.noise or recipe.noise))
-    pictures = [np.zeros((network.channels, 300, 300), np.uint8)]
+    kind = PAIRS.resolve(recipe.pairs.name)
+    pictures = [np.zeros((kind.picture_channels or network.channels, 300, 300), np.uint8)]
     source = PAIRS.create(recipe.pairs.name, recipe.pairs.options, pictures=pictures, noise=noise)
+    sample = source.draw(torch.Generator().manual_seed(0)).noisy
     halved = 2 if recipe.method.name == "neighbor2neighbor" else 1
-    assert source.crops.crop % (halved * network.multiple) == 0, "training does not pad"
+    assert len(sample) == network.channels
+    assert not any(side % (halved * network.multiple) for side in sample.shape[1:]), "training does not pad"
+    assert recipe.validation.crop <= kind.largest_crop(300)
     header = recipe_text(name).split("name:")[0]
     for word in ("# command", "# cost", "# expected", "# source"):
         assert word in header, f"the header of {name} does not state its {word[2:]}"
@@ -67,6 +72,9 @@ def test_the_fingerprint_ignores_where_the_data_lies(tmp_path):
         ("training.ramp=0.3", "ramp needs schedule: rampdown, but schedule is cosine"),
         ("training.schedule=rampdown", "schedule: rampdown needs ramp"),
         ("noise=null", "noise is missing, for instance {name: gaussian, sigma: 25}"),
+        ("training.warmup_from=0.1", "warmup_from needs warmup"),
+        ("training.warmup_from=0", "training.warmup_from: Input should be greater than 0"),
+        ("validation.best=loss", "validation.best: Input should be 'psnr' or 'ssim'"),
         ("training.warmup=10", "warmup 10 must be shorter than steps 10"),
         ("training.precision=int4", "training.precision: Input should be"),
         ("name.x=1", "'name' holds a value, not options"),

@@ -22,6 +22,20 @@ def test_cosine_with_warmup():
     assert values[10:] == pytest.approx(expected)
 
 
+def test_warmup_from_a_share_and_a_single_cosine():
+    """lr/1000 at the first step, lr at step `warmup`, the last value of the cosine one step after the end."""
+    steps, warmup, lr, final = 5000, 300, 1e-4, 1e-7
+    values = rates(steps=steps, lr=lr, final_lr=final, warmup=warmup, warmup_from=1e-3)
+    assert values[0] == pytest.approx(1e-7)
+    rise = [lr * (1e-3 + 0.999 * n / warmup) for n in range(warmup + 1)]
+    assert values[: warmup + 1] == pytest.approx(rise)
+    assert values[2650] == pytest.approx((lr + final) / 2), "half way down in the middle of the rest"
+    fall = [final + (lr - final) * math.cos(math.pi / 2 * n / (steps - warmup)) ** 2 for n in range(steps - warmup)]
+    assert values[warmup:] == pytest.approx(fall)
+    assert max(values) == lr
+    assert values[warmup:] == sorted(values[warmup:], reverse=True), "one cosine, no restart"
+
+
 def test_multistep_halves_at_the_shares():
     values = rates(steps=100, lr=0.8, schedule="multistep", milestones=[0.5, 0.75])
     assert values == [0.8] * 50 + [0.4] * 25 + [0.2] * 25

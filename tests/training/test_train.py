@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shotnoise.card import CARD_KEY
 from shotnoise.errors import RecipeError
@@ -71,9 +72,18 @@ def test_a_run_learns_and_leaves_everything(pictures, tmp_path):
     assert len(scores) == 30
     assert scores[-1] > scores[0] + 1.5, "150 steps should gain 1.5 dB on smooth pictures"
     assert run.psnr == pytest.approx(max(scores), abs=1e-4)
+    similarities = [float(row["ssim"]) for row in metrics(run.folder) if row["ssim"]]
+    assert len(similarities) == 30
+    assert similarities[0] + 0.01 < similarities[-1] < 1
+    assert run.ssim == similarities[int(np.argmax(scores))]
     assert [numbers[0] for numbers in seen] == list(range(1, 151))
     assert "best validation" in (run.folder / "train.log").read_text()
-    assert list((run.folder / "tensorboard").iterdir())
+    board = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+    assert {"loss", "lr", "psnr", "ssim"} <= set(board.Tags()["scalars"])
+    assert [event.value for event in board.Scalars("ssim")] == pytest.approx(similarities)
+    assert [event.value for event in board.Scalars("psnr")] == pytest.approx(scores)
+    (first, *_) = board.Images("noisy, result, clean")
+    assert (first.width, first.height) == (3 * 32, 3 * 32), "three samples of the crop, three of each"
     _, metadata = read_state(run.best)
     assert '"recipe":"test/tiny"' in metadata[CARD_KEY]
     assert load(run.folder).channels == 3
@@ -114,7 +124,7 @@ def test_two_processes_learn_what_one_learns_from_the_whole_batch(pictures, tmp_
     assert not torch.distributed.is_initialized()
     assert {path.name for path in two.folder.iterdir()} == {path.name for path in one.folder.iterdir()}
     for row, expected in zip(metrics(two.folder), metrics(one.folder), strict=True):
-        for column in ("step", "loss", "lr", "psnr"):
+        for column in ("step", "loss", "lr", "psnr", "ssim"):
             assert row[column] == expected[column] == "" or float(row[column]) == pytest.approx(
                 float(expected[column]), abs=1e-5, rel=1e-5
             )
@@ -164,6 +174,16 @@ def test_pictures_without_truth_choose_the_best_by_their_loss(pictures, tmp_path
     assert "as found in the pictures" in read_state(run.best)[1][CARD_KEY]
 
 
+def test_the_best_may_be_chosen_by_ssim(pictures, tmp_path):
+    validation = {"share": 0.3, "every": 2, "samples": 2, "crop": 32, "best": "ssim"}
+    run = train(recipe(pictures, validation=validation), tmp_path / "run", accelerator="cpu", stop_at=6)
+    run = train(recipe(pictures, validation=validation), tmp_path / "run", accelerator="cpu", resume=True)
+    similarities = [float(row["ssim"]) for row in metrics(run.folder) if row["ssim"]]
+    assert run.ssim == max(similarities)
+    with pytest.raises(RecipeError, match=r"validation\.best: ssim needs .* at least 11 pixels wide"):
+        train(recipe(pictures, validation=validation | {"crop": 10}), tmp_path / "other", accelerator="cpu")
+
+
 def test_folders_are_guarded(pictures, tmp_path):
     plan = recipe(pictures, training={"steps": 3})
     with pytest.raises(RecipeError, match="nothing to resume"):
@@ -176,20 +196,22 @@ def test_folders_are_guarded(pictures, tmp_path):
 
 
 def test_ctrl_c_keeps_what_was_learned(pictures, tmp_path):
-    """The process stops with status 130, last.ckpt is whole, and the run can be resumed."""
-    (tmp_path / "recipe.yaml").write_text(recipe(pictures, training={"steps": 100_000}).to_yaml())
+    """The process stops with status 130, last.ckpt is whole, and the run can be resumed.
+
+    A terminal sends Ctrl-C to all of its processes, those that prepare samples included.
+    """
+    (tmp_path / "recipe.yaml").write_text(recipe(pictures, training={"steps": 100_000, "workers": 1}).to_yaml())
     command = [sys.executable, "-m", "shotnoise", "train", "recipe.yaml", "-o", "run", "--device", "cpu"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=os.environ, text=True) as process:
+    options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, **options) as process:
         deadline = time.monotonic() + 60
         written = tmp_path / "run" / "last.ckpt"
         while not written.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
         message = ""
-        for _ in range(3):  # Python drops an interrupt that lands in a destructor; a user would press again
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                message = process.communicate(timeout=15)[1]
-                break
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            message = process.communicate(timeout=30)[1]
         process.kill()  # nothing to a process that has ended; without it a failure here would wait for ever
     assert process.returncode == 130, message
     assert "Traceback" not in message

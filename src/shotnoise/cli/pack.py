@@ -1,8 +1,8 @@
-"""`shotnoise pack`: a folder or TFRecord file of pictures -> a store."""
+"""`shotnoise pack`: pictures or camera RAW -> a store."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,18 +13,44 @@ if TYPE_CHECKING:
 
 
 def pack(
-    source: Annotated[Path, typer.Argument(help="Folder of pictures, with its subfolders, or a .tfrecords file.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of pictures or RAW files, with its subfolders; a .tfrecords file; or the LMDB folder of the "
+            "published RAW pipeline."
+        ),
+    ],
     store: Annotated[Path, typer.Argument(help="Folder to make.")],
-    crop: Annotated[int | None, typer.Option(help="Cut into square patches of this side.")] = None,
+    crop: Annotated[int | None, typer.Option(help="Cut into square patches of this side; of RAW, of a plane.")] = None,
     stride: Annotated[int | None, typer.Option(help="Step between patches; the crop by default.")] = None,
     min_size: Annotated[int, typer.Option(help="Leave out pictures with a side shorter than this.")] = 0,
     max_size: Annotated[int | None, typer.Option(help="Leave out pictures with a side longer than this.")] = None,
-    channels: Annotated[int, typer.Option(help="3 for RGB, 1 for gray; other pictures are converted.")] = 3,
+    channels: Annotated[
+        int, typer.Option(help="3 for RGB, 1 for gray; other pictures are converted. 4 for the planes of camera RAW.")
+    ] = 3,
     convert: Annotated[
         bool, typer.Option("--convert/--no-convert", help="Convert other pictures, or leave them out.")
     ] = True,
+    average: Annotated[
+        bool, typer.Option("--average", help="RAW: each folder is a burst of one scene; pack its average.")
+    ] = False,
+    prefilter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="RAW: filter, half (half as large) or defects (repair them, no more); then leave out patches that are "
+            "too noisy, saturated or flat to learn from.",
+        ),
+    ] = None,
+    bake: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NOISE",
+            help="Add noise now, drawn per patch: a noise profile, or {name: poisson-gaussian, k: 0.01} as in recipes.",
+        ),
+    ] = None,
     split: Annotated[float | None, typer.Option(help="Share of pictures for training, as in 0.9.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split and of baked noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -47,6 +73,9 @@ def pack(
             max_size=max_size,
             channels=channels,
             convert=convert,
+            average=average,
+            prefilter=prefilter,  # type: ignore[arg-type]  # checked there
+            bake=None if bake is None else _noise(bake),
             split=split,
             seed=seed,
             overwrite=overwrite,
@@ -66,6 +95,21 @@ def pack(
         raise typer.Exit(1)
 
 
+def _noise(text: str) -> dict[str, Any]:
+    """A noise model in the words of a recipe, or the file or name of a noise profile."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        return value
+    if not isinstance(value, str) or "{" in text:
+        raise typer.BadParameter(f"--bake {text}: expected a noise profile, or {{name: NAME, ...}} as in a recipe")
+    return {"name": "poisson-gaussian", "profile": text}
+
+
 def _summary(report: "PackReport") -> str:
     lines = [
         f"{report.store}: {report.records} samples of {report.pictures} pictures, {report.total_bytes / 1e6:.1f} MB"
@@ -74,6 +118,7 @@ def _summary(report: "PackReport") -> str:
         lines.append("split: " + ", ".join(f"{name} {count}" for name, count in report.splits.items()))
     if report.converted:
         lines.append(f"converted between gray and RGB: {len(report.converted)}")
+    lines += [f"patches left out as {reason}: {count}" for reason, count in report.rejected.items()]
     if report.unsuited:
         lines.append(f"left out because of size or channels: {len(report.unsuited)}")
     if report.failed:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -79,11 +80,15 @@ def train(
             accelerator=device,
             devices=devices,
         )
+    known = not math.isnan(run.ssim)
     if as_json:
-        typer.echo(json.dumps({"run": str(run.folder), "best": str(run.best), "step": run.step, "psnr": run.psnr}))
+        scores = {"psnr": run.psnr, "ssim": run.ssim if known else None}
+        typer.echo(json.dumps({"run": str(run.folder), "best": str(run.best), "step": run.step, **scores}))
     else:
-        typer.echo(f"{run.folder}: step {run.step:,}, best validation {run.psnr:.2f} dB")
-        typer.echo(f"next: shotnoise evaluate {run.folder} --protocol kodak24 --data DIR")
+        ssim = f", SSIM {run.ssim:.4f}" if known else ""
+        protocol = "raw/kodak24/iso1600" if run.kind == "raw" else "kodak24"
+        typer.echo(f"{run.folder}: step {run.step:,}, best validation {run.psnr:.2f} dB{ssim}")
+        typer.echo(f"next: shotnoise evaluate {run.folder} --protocol {protocol} --data DIR")
         typer.echo(f"      shotnoise export {run.folder} -o model.onnx")
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 
 from shotnoise.batch import Options, Worker
+from shotnoise.batch.places import Kind
 from shotnoise.denoiser import COUNTS, Progress, Result
 from shotnoise.errors import RecipeError
 from shotnoise.images import Image
 from shotnoise.images.image import full_scale, to_depth
 from shotnoise.methods.zero_shot import fit_zero_shot
+from shotnoise.raw_denoiser import RawDenoiser
 from shotnoise.sensor import estimate_sigma
 
 __all__ = ["Fit", "FitOptions"]
@@ -25,13 +27,17 @@ class FitOptions(Options):
     steps: int = 2000
     seed: int = 0
 
-    def model_facts(self) -> dict[str, str]:
+    def model_facts(self, kind: Kind = "picture") -> dict[str, str]:
         """There is no model file; what would change the result is among the options."""
         return {"name": "fit", "path": "", "sha256": "zero-shot 1"}
 
     def denoiser(self) -> Worker:
         """Ready to fit."""
         return Fit(steps=self.steps, seed=self.seed, strength=self.strength, threads=self.threads)
+
+    def raw_denoiser(self) -> RawDenoiser:
+        """Never ready."""
+        raise RecipeError("a fit learns from finished pictures, not from RAW; leave --fit out for RAW files")
 
 
 class Fit:

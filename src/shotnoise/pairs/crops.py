@@ -63,16 +63,17 @@ class Crops:
 
 
 class Noisy(NamedTuple):
-    """A noisy crop: its values, their standard deviation where the law has a single one, and which were measured."""
+    """A noisy crop: its values, their deviation where it is a single one, which were measured, and a camera's law."""
 
     picture: Tensor
     level: Tensor | None
     mask: Tensor | None
+    law: Tensor | None
 
 
 def add_noise(clean: Tensor, noise: NoiseModel, generator: torch.Generator) -> Noisy:
     """One noisy version of a (C, H, W) crop, with a strength of its own."""
     strength = noise.draw(1, generator)
     picture, mask = noise.sample_with_mask(clean[None], generator, strength)
-    level = noise.level(strength)
-    return Noisy(picture[0], None if level is None else level[0], None if mask is None else mask[0])
+    parts = (noise.level(strength), mask, noise.law(strength))
+    return Noisy(picture[0], *(None if part is None else part[0] for part in parts))

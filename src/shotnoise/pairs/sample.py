@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from shotnoise.sensor.law import KSigma
 
 __all__ = ["Batch", "PairSource", "Sample", "SampleStream", "collate", "generator_for"]
 
@@ -21,10 +23,11 @@ class Sample:
     Attributes:
         noisy: what the network sees.
         target: what it is compared with; may be noisy itself.
-        clean: the truth, where it exists; for measurements only.
+        clean: the truth in 0..1, where it exists; for measurements only.
         level: noise standard deviation in units of the picture, (1, 1, 1), where the network wants it.
         mask: 1 where the target was measured, 0 where it holds nothing to compare with, (1, H, W) or (C, H, W);
             None where all of it was.
+        law: of RAW samples, (2, 4, 1, 1): what is taken for k and s2 of each plane.
         meta: where the sample comes from.
     """
 
@@ -33,15 +36,35 @@ class Sample:
     clean: Tensor | None = None
     level: Tensor | None = None
     mask: Tensor | None = None
+    law: Tensor | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PairSource(ABC):
-    """Draws samples. The same generator state gives the same sample."""
+    """Draws samples. The same generator state gives the same sample.
+
+    Attributes:
+        picture_channels: of the pictures it is made from; None where these are the network's.
+        arrays: which arrays of a stored sample it is made from; several come on top of each other.
+        k_sigma: the transform that its samples went through, for the card of the model.
+    """
+
+    picture_channels: ClassVar[int | None] = None
+    arrays: ClassVar[tuple[str, ...]] = ("clean",)
+    k_sigma: KSigma | None = None
 
     @abstractmethod
     def draw(self, generator: torch.Generator) -> Sample:
         """One random sample."""
+
+    @classmethod
+    def largest_crop(cls, side: int) -> int:
+        """The largest `crop` that it can cut from pictures with this shorter side."""
+        return side
+
+    def to_unit(self, values: Tensor, batch: Batch) -> Tensor:
+        """What a network gave for a batch, as values in 0..1 that can be compared with `clean`."""
+        return values
 
 
 class SampleStream(Dataset[Sample]):
@@ -72,7 +95,7 @@ def generator_for(seed: int, number: int, device: torch.device | str = "cpu") ->
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples -> (B, C, H, W) tensors; optional parts appear only when all samples have them."""
     batch: Batch = {}
-    for name in ("noisy", "target", "clean", "level", "mask"):
+    for name in ("noisy", "target", "clean", "level", "mask", "law"):
         parts = [getattr(sample, name) for sample in samples]
         if all(part is not None for part in parts):
             batch[name] = torch.stack(parts)

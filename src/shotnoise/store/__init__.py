@@ -1,11 +1,13 @@
 """Samples on disk: a versioned LMDB store, folders and TFRecord files with the same reading interface, and packing."""
 
-from shotnoise.store.folders import PictureFolder, planes
+from shotnoise.store.folders import PictureFolder
 from shotnoise.store.packing import PackReport, in_train, pack
+from shotnoise.store.raw import raw_planes
 from shotnoise.store.reader import Store
 from shotnoise.store.record import Record
 from shotnoise.store.samples import Samples, open_samples
 from shotnoise.store.schema import Schema
+from shotnoise.store.selection import planes
 from shotnoise.store.tfrecord import TFRecordPictures, write_tfrecord
 from shotnoise.store.writer import StoreWriter
 
@@ -22,5 +24,6 @@ __all__ = [
     "open_samples",
     "pack",
     "planes",
+    "raw_planes",
     "write_tfrecord",
 ]

@@ -2,138 +2,54 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from shotnoise.errors import PictureError, StoreError
 from shotnoise.images import list_pictures, open_image
+from shotnoise.store.raw import Prefilter, holds_raws, list_raws, read_raw
 from shotnoise.store.record import Record, encoded_key
+from shotnoise.store.selection import RAW_PLANES, Failed, Picture, Selection, Unsuited, nothing_usable, planes
 
-__all__ = ["Failed", "Picture", "PictureFolder", "Selection", "Unsuited", "nothing_usable", "planes", "read_pictures"]
+__all__ = ["PictureFolder", "read_pictures"]
 
 log = logging.getLogger(__name__)
-
-# Rec. 601 luma, the gray of JPEG and of the published gray test sets.
-_LUMA = (0.299, 0.587, 0.114)
 
 _BUDGET = 2 * 2**30
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture that can be used: (C, H, W) in the type it had on disk, and what happened on reading it."""
-
-    name: str
-    pixels: npt.NDArray[Any]
-    converted: Literal["", "gray to RGB", "RGB to gray"] = ""
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Unsuited:
-    """A sound picture that is left out by a rule of the :class:`Selection`, and which one."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A picture that cannot be used, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which pictures are taken, and as what.
-
-    Attributes:
-        channels: 3 for RGB, 1 for gray.
-        min_size: both sides must be at least this long.
-        max_size: both sides may be at most this long; None for any length.
-        convert: turn pictures of the other kind into gray or RGB; otherwise they are left out.
-    """
-
-    channels: int = 3
-    min_size: int = 0
-    max_size: int | None = None
-    convert: bool = True
-
-    def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise StoreError(f"channels is {self.channels}; expected 3 (RGB) or 1 (gray)")
-        if self.max_size is not None and self.max_size < max(self.min_size, 1):
-            raise StoreError(
-                f"max_size is {self.max_size} and min_size {self.min_size}; expected a largest side that is not "
-                "smaller than the smallest"
-            )
-
-    def problem(self, height: int, width: int, channels: int) -> str:
-        """Why a picture is left out, in words; nothing if it is taken.
-
-        >>> Selection(min_size=256).problem(300, 200, 3)
-        '300 x 200 pixels: a side is shorter than 256'
-        """
-        if min(height, width) < self.min_size:
-            return f"{height} x {width} pixels: a side is shorter than {self.min_size}"
-        if self.max_size is not None and max(height, width) > self.max_size:
-            return f"{height} x {width} pixels: a side is longer than {self.max_size}"
-        if channels != self.channels and not self.convert:
-            return "gray, not RGB" if self.channels == 3 else "RGB, not gray"
-        return ""
-
-    def converted(self, channels: int) -> Literal["", "gray to RGB", "RGB to gray"]:
-        """What happens to a picture with so many channels."""
-        if channels == self.channels:
-            return ""
-        return "gray to RGB" if self.channels == 3 else "RGB to gray"
-
-
-def planes(pixels: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
-    """(H, W) or (H, W, 3) pixels -> (channels, H, W), in the same type.
-
-    Gray becomes RGB by repeating it. RGB becomes gray as 0.299 R + 0.587 G + 0.114 B of the values as they are
-    (no gamma is undone), rounded to the nearest integer in integer types.
-
-    >>> planes(np.full((4, 6, 3), 200, np.uint8), 1).shape
-    (1, 4, 6)
-    """
-    if channels not in (1, 3):
-        raise StoreError(f"channels is {channels}; expected 3 (RGB) or 1 (gray)")
-    if pixels.ndim == 2:
-        return np.repeat(pixels[None], channels, axis=0)
-    if channels == 3:
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    luma: npt.NDArray[Any] = pixels.astype(np.float64) @ np.array(_LUMA)
-    if pixels.dtype.kind == "u":
-        luma = np.floor(luma + 0.5)
-    return luma.astype(pixels.dtype)[None]
-
-
 def read_pictures(
-    folder: str | os.PathLike[str], selection: Selection
+    folder: str | os.PathLike[str], selection: Selection, prefilter: Prefilter | None = None
 ) -> tuple[int, Iterator[Picture | Unsuited | Failed]]:
     """The number of pictures in a folder, and the pictures one by one, sorted by their path below it.
 
-    One that cannot be read is yielded as :class:`Failed`, so that it does not stop the rest.
+    One that cannot be read is yielded as :class:`Failed`, so that it does not stop the rest. Four channels are camera
+    RAW, one or three are pictures; the files of the other kind are not looked at. What `prefilter` does to RAW, see
+    :func:`shotnoise.store.raw.read_raw`.
     """
     folder = Path(folder)
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise StoreError(f"{folder}: {what}; expected a folder of pictures or a .tfrecords file")
-    paths = list_pictures(folder)
-    return len(paths), (_read(path, folder, selection) for path in paths)
+    if selection.channels == RAW_PLANES:
+        raws = list_raws(folder)
+        return len(raws), (read_raw(path, path.relative_to(folder).as_posix(), selection, prefilter) for path in raws)
+    paths = _list_pictures(folder)
+    return len(paths), (_read(path, path.relative_to(folder).as_posix(), selection) for path in paths)
 
 
-def _read(path: Path, folder: Path, selection: Selection) -> Picture | Unsuited | Failed:
-    name = path.relative_to(folder).as_posix()
+def _list_pictures(folder: Path) -> list[Path]:
+    try:
+        return list_pictures(folder)
+    except PictureError:
+        if not holds_raws(folder):
+            raise
+        raise StoreError(
+            f"{folder}: holds camera RAW and no pictures; RAW has four channels: give `--channels 4`"
+        ) from None
+
+
+def _read(path: Path, name: str, selection: Selection) -> Picture | Unsuited | Failed:
     try:
         encoded_key(name)
         image = open_image(path)
@@ -148,12 +64,12 @@ def _read(path: Path, folder: Path, selection: Selection) -> Picture | Unsuited 
 class PictureFolder:
     """The pictures of a folder, decoded once into memory, with the reading interface of a store.
 
-    Every record has one array, "clean": (C, H, W) in the type the picture had on disk. Broken pictures are logged
-    as warnings, listed in `failed` and left out.
+    Every record has one array, "clean": (C, H, W) in the type the picture had on disk; of camera RAW the planes that
+    :func:`shotnoise.store.raw_planes` makes. Broken pictures are logged as warnings, listed in `failed` and left out.
 
     Args:
         path: the folder; searched with its subfolders.
-        channels: 3 for RGB, 1 for gray; other pictures are converted by the rule of :func:`planes`.
+        channels: 3 for RGB, 1 for gray, other pictures being converted by the rule of :func:`planes`; 4 for RAW.
         min_size: leave out pictures with a side shorter than this.
         max_size: leave out pictures with a side longer than this; None for any length.
         budget: bytes of memory that the decoded pictures may take.
@@ -192,12 +108,14 @@ class PictureFolder:
                 self.converted += bool(picture.converted)
                 used += picture.pixels.nbytes
                 if used > budget:
+                    kind = "" if channels == 3 else f" --channels {channels}"
                     raise StoreError(
-                        f"{self.path}: its pictures take more than {budget / 2**30:.3g} GiB of memory "
-                        f"({done} of {total} decoded); pack the folder first with `shotnoise pack {self.path} STORE`"
+                        f"{self.path}: its pictures take more than {budget / 2**30:.3g} GiB of memory ({done} of "
+                        f"{total} decoded); pack the folder first with `shotnoise pack {self.path} STORE{kind}`"
                     )
                 picture.pixels.flags.writeable = False  # as in a store: samples are shared, not owned
-                self._records.append(Record(picture.name, {"clean": picture.pixels}, {"picture": picture.name}))
+                meta = {"picture": picture.whole, **picture.meta}
+                self._records.append(Record(picture.name, {"clean": picture.pixels}, meta))
             if progress:
                 progress(done, total)
         if not self._records:
@@ -223,13 +141,3 @@ class PictureFolder:
     def keys(self) -> tuple[str, ...]:
         """The paths of the pictures below the folder, in their order."""
         return tuple(record.key for record in self._records)
-
-
-def nothing_usable(path: Path, failed: Sequence[Failed], unsuited: Sequence[Unsuited]) -> str:
-    """One line for a folder or file where every picture was left out."""
-    reasons = []
-    if failed:
-        reasons.append(f"{len(failed)} cannot be read (the first: {failed[0].reason})")
-    if unsuited:
-        reasons.append(f"{len(unsuited)} are not wanted (the first: {unsuited[0].name}, {unsuited[0].reason})")
-    return f"{path}: none of its pictures can be used: {'; '.join(reasons)}"

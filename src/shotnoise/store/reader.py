@@ -14,7 +14,7 @@ from shotnoise.errors import StoreError, nearest, require
 from shotnoise.store.record import Record, decode, encoded_key
 from shotnoise.store.schema import DATA_FILE, SCHEMA_KEY, SPLITS_FILE, Schema, checksum
 
-__all__ = ["Store"]
+__all__ = ["Store", "open_lmdb"]
 
 # Page 0 and page 1 of an LMDB file are copies of its root; a page header of 16 bytes goes first.
 _META_AT = 16
@@ -42,7 +42,7 @@ class Store:
     def __init__(self, path: str | os.PathLike[str], *, split: str | None = None) -> None:
         self.path = Path(path)
         self.split = split
-        self._environment = _open(self.path)
+        self._environment = open_lmdb(self.path)
         text = self._environment.get(SCHEMA_KEY)
         if text is None:
             raise StoreError(
@@ -182,7 +182,8 @@ _environments: weakref.WeakValueDictionary[tuple[int, int], _Environment] = weak
 _opening = threading.Lock()
 
 
-def _open(folder: Path) -> _Environment:
+def open_lmdb(folder: Path) -> _Environment:
+    """The LMDB of a folder, of whatever making, once it is certain that all of its pages are there."""
     if not folder.exists():
         raise StoreError(f"{folder}: no such store; make one with `shotnoise pack SOURCE {folder}`")
     file = folder / DATA_FILE

@@ -25,8 +25,8 @@ import numpy.typing as npt
 from shotnoise.errors import StoreError
 from shotnoise.protobuf import fields, messages, varint
 from shotnoise.store.crc32c import crc32c
-from shotnoise.store.folders import Failed, Picture, Selection, Unsuited, nothing_usable, planes
 from shotnoise.store.record import Record
+from shotnoise.store.selection import RAW_PLANES, Failed, Picture, Selection, Unsuited, nothing_usable, planes
 
 __all__ = ["TFRECORD_SUFFIXES", "TFRecordPictures", "read_tfrecord", "write_tfrecord"]
 
@@ -69,6 +69,7 @@ class TFRecordPictures:
     ) -> None:
         self.path = Path(path)
         self._selection = Selection(channels, min_size, max_size)
+        _refuse_raw(self._selection)
         self._file = _File(self.path)
         self.unsuited: list[Unsuited] = []
         self.converted = 0
@@ -105,6 +106,11 @@ class TFRecordPictures:
         return tuple(map(_key, self._chosen))
 
 
+def _refuse_raw(selection: Selection) -> None:
+    if selection.channels == RAW_PLANES:
+        raise StoreError("channels is 4; expected 3 (RGB) or 1 (gray): TFRecord files hold pictures, no camera RAW")
+
+
 def _reopen(path: str, channels: int, min_size: int, max_size: int | None) -> TFRecordPictures:
     return TFRecordPictures(path, channels=channels, min_size=min_size, max_size=max_size)
 
@@ -116,6 +122,7 @@ def read_tfrecord(
 
     A damaged record is yielded as :class:`Failed`. A file that is cut off is refused as a whole.
     """
+    _refuse_raw(selection)
     file = _File(Path(path))
 
     def read(number: int) -> Picture | Unsuited | Failed:

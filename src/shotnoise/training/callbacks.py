@@ -2,17 +2,20 @@
 
 import csv
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
+from shotnoise.training.interruption import Interruption, Stopped
 from shotnoise.training.schedule import learning_rate
 from shotnoise.training.task import Task
 
-__all__ = ["Checkpoints", "KeepBest", "MetricsFile", "Narrator"]
+__all__ = ["Averaging", "Checkpoints", "KeepBest", "MetricsFile", "Narrator"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +30,7 @@ class MetricsFile(Callback):
         every: steps between rows of training values; validations are always written.
     """
 
-    columns = ("step", "loss", "lr", "psnr")
+    columns = ("step", "loss", "lr", "psnr", "ssim")
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
@@ -55,7 +58,8 @@ class MetricsFile(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """One row of validation values."""
         if isinstance(pl_module, Task) and not trainer.sanity_checking:
-            self._append(trainer, psnr=pl_module.psnr)
+            known = {} if math.isnan(pl_module.ssim) else {"ssim": pl_module.ssim}
+            self._append(trainer, psnr=pl_module.psnr, **known)
 
     def _append(self, trainer: Trainer, **values: float) -> None:
         if trainer.is_global_zero:
@@ -66,29 +70,49 @@ class MetricsFile(Callback):
 class Checkpoints(Callback):
     """`last.ckpt`: everything needed to go on, written now and then, at the end, and when the run is interrupted.
 
+    It is the last of the callbacks, so that all of a step is done when it looks whether to stop. A validation that is
+    due belongs to its step: an interrupted run ends after it, and a resumed one has its outcome.
+
     Args:
         path: of the file.
-        every: steps between two writes.
+        every: steps between two validations, before and after which it is written.
+        interruption: who asks to stop.
     """
 
-    def __init__(self, path: Path, every: int) -> None:
-        self.path, self.every = path, every
+    def __init__(self, path: Path, every: int, interruption: Interruption) -> None:
+        self.path, self.every, self.interruption = path, every, interruption
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Asked to stop while everything was set up."""
+        self.interruption.check()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write when it is time."""
-        if trainer.global_step % self.every == 0 or trainer.global_step >= trainer.max_steps:
+        validates = trainer.global_step % self.every == 0
+        if validates or trainer.global_step >= trainer.max_steps:
             trainer.save_checkpoint(self.path)
+        if self.interruption.asked and not validates and trainer.global_step < trainer.max_steps:
+            # Several processes write together, and only the first knows of the Ctrl-C: there the last one stays.
+            if trainer.world_size == 1:
+                trainer.save_checkpoint(self.path)
+            raise Stopped
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what was learned until Ctrl-C.
-
-        After any other failure the last regular checkpoint is the safe one, and also with several processes: they
-        write together, and only the first knows of the Ctrl-C.
-        """
-        if isinstance(exception, KeyboardInterrupt) and trainer.global_step > 0 and trainer.world_size == 1:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write again, with the outcome."""
+        if not trainer.sanity_checking:
             trainer.save_checkpoint(self.path)
+        if trainer.global_step < trainer.max_steps:
+            self.interruption.check()
+
+
+class Averaging(EMAWeightAveraging):
+    """The averaged weights, which are what a run leaves also when it is resumed at its end and has nothing to do."""
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put them into the network."""
+        self.on_train_end(trainer, pl_module)
 
 
 class KeepBest(Callback):
@@ -96,26 +120,33 @@ class KeepBest(Callback):
 
     Args:
         save: writes the current weights of the task.
+        metric: "psnr" or "ssim", which says what is best.
+
+    Attributes:
+        psnr: of the best weights.
+        ssim: of the best weights.
     """
 
-    def __init__(self, save: Callable[[Task], None]) -> None:
-        self.save = save
-        self.psnr = float("-inf")
+    def __init__(self, save: Callable[[Task], None], metric: str = "psnr") -> None:
+        self.save, self.metric = save, metric
+        self.psnr, self.ssim = -math.inf, math.nan
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare and keep."""
-        if isinstance(pl_module, Task) and not trainer.sanity_checking and pl_module.psnr > self.psnr:
-            self.psnr = pl_module.psnr
+        if not isinstance(pl_module, Task) or trainer.sanity_checking:
+            return
+        if self.psnr == -math.inf or getattr(pl_module, self.metric) > getattr(self, self.metric):
+            self.psnr, self.ssim = pl_module.psnr, pl_module.ssim
             if trainer.is_global_zero:
                 self.save(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {"psnr": self.psnr}
+        return {"psnr": self.psnr, "ssim": self.ssim}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the checkpoint."""
-        self.psnr = state_dict["psnr"]
+        self.psnr, self.ssim = state_dict["psnr"], state_dict.get("ssim", math.nan)
 
 
 class Narrator(Callback):
@@ -158,4 +189,5 @@ class Narrator(Callback):
         """A line for each validation."""
         if isinstance(pl_module, Task) and not trainer.sanity_checking:
             self._psnr = pl_module.psnr
-            _log.info("step %d  validation %.3f dB", trainer.global_step, self._psnr)
+            ssim = "" if math.isnan(pl_module.ssim) else f"  SSIM {pl_module.ssim:.4f}"
+            _log.info("step %d  validation %.3f dB%s", trainer.global_step, self._psnr, ssim)

@@ -8,25 +8,23 @@ import contextlib
 import hashlib
 import logging
 import os
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 import shotnoise
-from shotnoise.card import Card
+from shotnoise.card import Card, Transform
 from shotnoise.errors import RecipeError
+from shotnoise.evaluation.metrics import SSIM_WINDOW
 from shotnoise.methods import METHODS, Method
 from shotnoise.networks import Network, create
 from shotnoise.networks.card import measured
@@ -34,9 +32,12 @@ from shotnoise.networks.checkpoint import save_checkpoint
 from shotnoise.noise import NOISE
 from shotnoise.pairs import PAIRS, PairSource, SampleStream, collate
 from shotnoise.pairs.sample import Batch, generator_for
+from shotnoise.pairs.stored import Stacked
 from shotnoise.recipe import Choice, Recipe
 from shotnoise.store import open_samples
-from shotnoise.training.callbacks import Checkpoints, KeepBest, MetricsFile, Narrator
+from shotnoise.training.callbacks import Averaging, Checkpoints, KeepBest, MetricsFile, Narrator
+from shotnoise.training.interruption import Interruption
+from shotnoise.training.pictures import Pictures
 from shotnoise.training.processes import Place, joined_by_helpers
 from shotnoise.training.task import Task
 
@@ -52,11 +53,13 @@ Picture = npt.NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Run:
-    """What a training left behind."""
+    """What a training left behind; the scores are those of its best validation."""
 
     folder: Path
+    kind: str
     step: int
     psnr: float
+    ssim: float
 
     @property
     def best(self) -> Path:
@@ -97,7 +100,7 @@ def train(
     if not recipe.data:
         raise RecipeError("no training pictures given: --data DIR names a folder of pictures or a packed store")
     run.mkdir(parents=True, exist_ok=True)
-    with _logging_to(run / "train.log"), _interruptible():
+    with _logging_to(run / "train.log"):
         if devices == 1:
             return _fit(None, recipe, run, resume, stop_at, accelerator, report)
         with joined_by_helpers(devices, _help, recipe, run, resume, stop_at, accelerator) as place:
@@ -122,28 +125,39 @@ def _fit(
     torch.manual_seed(recipe.seed)
     network = create(recipe.network.name, **recipe.network.options)
     method: Method = METHODS.create(recipe.method.name, recipe.method.options, network=network)
-    training, held_out = _split(_load(recipe.data, network.channels), recipe.validation.share)
+    kind: type[PairSource] = PAIRS.resolve(recipe.pairs.name)
+    pictures = _load(recipe.data, kind.picture_channels or network.channels, kind.arrays)
+    training, held_out = _split(pictures, recipe.validation.share)
     source = _source(recipe.pairs, recipe.noise, training)
     validation = _validation_batches(recipe, held_out, network.multiple)
-    card = _card(recipe, network)
+    if recipe.validation.best == "ssim" and (
+        "clean" not in validation[0] or min(validation[0]["noisy"].shape[2:]) < SSIM_WINDOW
+    ):
+        raise RecipeError(
+            f"validation.best: ssim needs held-out samples whose truth is known, at least {SSIM_WINDOW} pixels wide; "
+            "choose psnr, which is the loss where there is no truth, or raise validation.crop"
+        )
+    card = _card(recipe, network, source)
     if first:
         _log.info("%s: %d pictures to train on, %d held out", recipe.name, len(training), len(held_out))
         if "clean" not in validation[0]:
             _log.info("no clean pictures: validation shows the loss on held-out samples, in dB")
         _write_text(run / "recipe.yaml", recipe.to_yaml())
-    keeper = KeepBest(lambda task: save_checkpoint(run / "best.safetensors", task.method.predictor(), card))
+    interruption, interval = Interruption(), min(recipe.validation.every, options.steps)
+    metric = recipe.validation.best
+    keeper = KeepBest(lambda task: save_checkpoint(run / "best.safetensors", task.method.predictor(), card), metric)
     callbacks: list[Callback] = [
         keeper,
         MetricsFile(run / "metrics.csv", every=max(1, min(10, options.steps // 100))),
-        Checkpoints(run / _CHECKPOINT, every=recipe.validation.every),
+        Checkpoints(run / _CHECKPOINT, every=interval, interruption=interruption),
     ]
     if first:
         every = max(1, recipe.validation.every // 5)
-        callbacks.insert(2, Narrator(every=every, batch=options.batch * devices, report=report))
+        callbacks[2:2] = [Narrator(every=every, batch=options.batch * devices, report=report), Pictures()]
     if options.ema is not None:
         # After the keeper, which must see the averaged weights before they are swapped out again; before the
         # checkpoints, which must hold the average of the step they are named for.
-        callbacks.insert(1, EMAWeightAveraging(decay=options.ema))
+        callbacks.insert(1, Averaging(decay=options.ema))
     with _quiet():
         trainer = Trainer(
             accelerator=accelerator,
@@ -153,7 +167,7 @@ def _fit(
             max_epochs=-1,
             precision=_PRECISION[options.precision],  # type: ignore[arg-type]
             gradient_clip_val=options.clip,
-            val_check_interval=min(recipe.validation.every, options.steps),
+            val_check_interval=interval,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=2,
             log_every_n_steps=10,
@@ -166,22 +180,27 @@ def _fit(
             default_root_dir=run,
         )
         task = Task(method, options, SampleStream(source, seed=recipe.seed), validation)
-        trainer.fit(task, ckpt_path=run / _CHECKPOINT if resume else None, weights_only=True)
+        with interruption:
+            trainer.fit(task, ckpt_path=run / _CHECKPOINT if resume else None, weights_only=True)
+            if first:
+                save_checkpoint(run / "last.safetensors", method.predictor(), card)
     if first:
-        save_checkpoint(run / "last.safetensors", method.predictor(), card)
         _log.info("done at step %d, best validation %.3f dB", trainer.global_step, keeper.psnr)
-    return Run(run, trainer.global_step, keeper.psnr)
+    return Run(run, card.kind, trainer.global_step, keeper.psnr, keeper.ssim)
 
 
-def _load(paths: Sequence[str], channels: int) -> dict[str, list[Picture]]:
+def _load(paths: Sequence[str], channels: int, arrays: Sequence[str]) -> dict[str, list[Picture]]:
     """All samples of all folders and stores, under the names of the pictures they were cut from."""
     pictures: dict[str, list[Picture]] = {}
     for path in paths:
         samples = open_samples(path, channels=channels)
         for index, key in enumerate(samples.keys()):
             record = samples[index]
-            name = f"{Path(path).name}/{record.meta.get('picture', key)}"
-            pictures.setdefault(name, []).append(record.arrays["clean"])
+            if not record.arrays.keys() >= set(arrays):
+                raise RecipeError(f"{path}: holds no noisy samples; pack it with `--bake NOISE`, or let noise be drawn")
+            parts = [record.arrays[name] for name in arrays]
+            picture = parts[0] if len(parts) == 1 else cast(Picture, Stacked(parts))
+            pictures.setdefault(f"{Path(path).name}/{record.meta.get('picture', key)}", []).append(picture)
     return pictures
 
 
@@ -206,7 +225,8 @@ def _source(pairs: Choice, noise: Choice | None, pictures: Sequence[Picture], **
 def _validation_batches(recipe: Recipe, held_out: Sequence[Picture], multiple: int) -> list[Batch]:
     """The same held-out samples at every validation of every run of this recipe."""
     options = recipe.validation
-    crop = min(options.crop, *(min(picture.shape[1:]) for picture in held_out))
+    fits = PAIRS.resolve(recipe.pairs.name).largest_crop
+    crop = min(options.crop, *(fits(min(picture.shape[1:])) for picture in held_out))
     if crop > 2 * multiple:
         crop -= crop % (2 * multiple)  # methods run networks on whole samples or on halves of them, without padding
     source = _source(recipe.pairs, options.noise or recipe.noise, held_out, crop=crop)
@@ -214,7 +234,7 @@ def _validation_batches(recipe: Recipe, held_out: Sequence[Picture], multiple: i
     return [collate(samples[first : first + 4]) for first in range(0, len(samples), 4)]
 
 
-def _card(recipe: Recipe, network: Network) -> Card:
+def _card(recipe: Recipe, network: Network, source: PairSource) -> Card:
     noise = recipe.noise or Choice(name="as found in the pictures")
     sigma = noise.options.get("sigma") if noise.name == "gaussian" else None
     low, high = (sigma, sigma) if isinstance(sigma, int | float) else (sigma or (None, None))
@@ -222,6 +242,7 @@ def _card(recipe: Recipe, network: Network) -> Card:
         name=recipe.name,
         title=recipe.card.title or recipe.title,
         noise=recipe.card.noise or " ".join([noise.name, *(f"{key} {value}" for key, value in noise.options.items())]),
+        k_sigma=None if source.k_sigma is None else Transform(**asdict(source.k_sigma)),
         sigma_range=None if low is None or high is None else (low / 255, high / 255),
         network=recipe.network.name,
         arguments=recipe.network.options,
@@ -256,22 +277,6 @@ def _logging_to(path: Path) -> Iterator[None]:
         root.setLevel(before)
         root.removeHandler(handler)
         handler.close()
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C through as what it is; Lightning turns it into an exit and leaves the signal ignored."""
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if main else None
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -11,10 +11,13 @@ __all__ = ["learning_rate", "neighbor2neighbor_milestones"]
 def learning_rate(step: int, options: TrainingOptions) -> float:
     """The learning rate of step number `step`, counted from 0.
 
-    Linear warm-up to `lr`, then constant, a half cosine down to `final_lr`, a drop by `factor` at each milestone, or
-    constant until the last share `ramp` of the training and then down to zero as a squared half cosine.
+    Linear warm-up to `lr`, from the share `warmup_from` of it or else from 1 / `warmup`; then constant, a half cosine
+    down to `final_lr`, a drop by `factor` at each milestone, or constant until the last share `ramp` of the training
+    and then down to zero as a squared half cosine.
     """
     if step < options.warmup:
+        if options.warmup_from is not None:
+            return options.lr * (options.warmup_from + (1 - options.warmup_from) * step / options.warmup)
         return options.lr * (step + 1) / options.warmup
     if options.schedule == "cosine":
         progress = (step - options.warmup) / max(1, options.steps - options.warmup)

@@ -1,8 +1,12 @@
 """The loop, seen from Lightning: it knows steps, schedule and validation; the method knows the loss."""
 
 import logging
+import math
+import signal
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -10,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
+from shotnoise.evaluation.metrics import SSIM_WINDOW, ssim
 from shotnoise.methods import Method
 from shotnoise.networks import Network
 from shotnoise.pairs.sample import Batch, Sample, SampleStream, collate, generator_for
@@ -29,6 +34,11 @@ def run_padded(network: Network, noisy: Tensor, level: Tensor | None) -> Tensor:
     padded = F.pad(noisy, (0, right, 0, bottom), mode=mode) if bottom or right else noisy
     result: Tensor = network(padded, level)
     return result[:, :, :height, :width]
+
+
+def _pictures(batch: Tensor) -> list[npt.NDArray[np.float32]]:
+    """(B, C, H, W) -> (H, W, C) each."""
+    return list(batch.permute(0, 2, 3, 1).float().cpu().numpy())
 
 
 class _Numbers(Sampler[int]):
@@ -54,6 +64,11 @@ class _Numbers(Sampler[int]):
         return self.numbers
 
 
+def _leave_ctrl_c_to_the_first(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; a loader that ended on its own would fail the training."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Task(LightningModule):
     """A method under training.
 
@@ -74,7 +89,9 @@ class Task(LightningModule):
         self.options = options
         self.stream = stream
         self.validation = validation
-        self.scores: list[float] = []
+        self.psnrs: list[float] = []
+        self.ssims: list[float] = []
+        self.shown: tuple[Tensor, ...] = ()
         self.skipped = 0
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -86,6 +103,7 @@ class Task(LightningModule):
             sampler=_Numbers(options, self.global_step, self.global_rank, self.trainer.world_size),
             collate_fn=collate,
             num_workers=options.workers,
+            worker_init_fn=_leave_ctrl_c_to_the_first,
             persistent_workers=options.workers > 0,
         )
 
@@ -97,7 +115,10 @@ class Task(LightningModule):
         """Put pictures into the memory layout of the network."""
         if not self.options.channels_last:
             return batch
-        return {name: value.contiguous(memory_format=torch.channels_last) for name, value in batch.items()}
+        return {
+            name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+            for name, value in batch.items()
+        }
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step."""
@@ -128,28 +149,46 @@ class Task(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
-        self.scores = []
+        self.psnrs, self.ssims = [], []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """PSNR of each held-out sample against the truth, in 0..1 and clamped.
+        """PSNR and SSIM of each held-out sample against the truth, in 0..1 and clamped.
 
         Where no truth exists it is the loss on the batch, in dB: no PSNR to quote, but the best weights are those where
         it is highest. Loss ramps are held at their middle, so that all validations of a run are comparable.
         """
-        noisy = batch["noisy"]
-        if "clean" in batch:
+        noisy, clean = batch["noisy"], batch.get("clean")
+        if clean is not None or batch_idx == 0:
             result = run_padded(self.method.predictor(), noisy, batch.get("level"))
-            error = (result.float().clamp(0, 1) - batch["clean"]).square().mean((1, 2, 3))
-        else:
+            unit = self.stream.source.to_unit(result.float(), batch).clamp(0, 1)
+            if batch_idx == 0:
+                seen = self.stream.source.to_unit(noisy.float(), batch)
+                self.shown = (seen, unit) if clean is None else (seen, unit, clean)
+        if clean is None:
             generator = generator_for(self.stream.seed, -1 - batch_idx, self.device)
             error = self.method.loss(batch, 0.5, generator)["loss"].expand(len(noisy))
-        self.scores += (-10 * error.clamp_min(1e-10).log10()).tolist()
-        self.log("psnr", self.psnr, batch_size=len(noisy))
+        else:
+            error = (unit - clean).square().mean((1, 2, 3))
+            if min(clean.shape[2:]) >= SSIM_WINDOW:
+                pairs = zip(_pictures(unit), _pictures(clean), strict=True)
+                self.ssims += [ssim(first, second, 1.0) for first, second in pairs]
+        self.psnrs += (-10 * error.clamp_min(1e-10).log10()).tolist()
+
+    def on_validation_epoch_end(self) -> None:
+        """Tell the logger."""
+        self.log("psnr", self.psnr)
+        if self.ssims:
+            self.log("ssim", self.ssim)
 
     @property
     def psnr(self) -> float:
         """Mean over the held-out samples seen in this validation."""
-        return sum(self.scores) / max(1, len(self.scores))
+        return sum(self.psnrs) / max(1, len(self.psnrs))
+
+    @property
+    def ssim(self) -> float:
+        """Likewise; NaN where there is no truth, or samples are smaller than the window of SSIM."""
+        return sum(self.ssims) / len(self.ssims) if self.ssims else math.nan
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam or AdamW with the schedule of the recipe."""
