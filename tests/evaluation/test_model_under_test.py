@@ -73,9 +73,9 @@ def test_the_level_goes_where_it_is_wanted(monkeypatch):
         denoise(np.zeros((3, 8, 8), np.float32), None)
 
 
-def test_only_models_for_pictures_are_measured(monkeypatch):
-    with pytest.raises(ModelError, match="blur: a model for raw data; the protocols measure models for RGB or gray"):
-        under_test(monkeypatch, Blur(kind="raw", channels=4))
+def test_only_models_for_pictures_and_raw_are_measured(monkeypatch):
+    with pytest.raises(ModelError, match="blur: a model for mri data; expected one for pictures or RAW"):
+        under_test(monkeypatch, Blur(kind="mri", channels=1))
 
 
 def test_an_unknown_model():

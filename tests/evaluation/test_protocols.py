@@ -6,7 +6,8 @@ from PIL import Image
 
 from shotnoise.errors import PictureError, RecipeError, StoreError
 from shotnoise.evaluation import PADDINGS, PROTOCOLS, get_protocol, psnr
-from shotnoise.evaluation.protocols import find_pictures, pad
+from shotnoise.evaluation.pictures import pad
+from shotnoise.evaluation.protocol import find_pictures
 from shotnoise.images import open_image
 
 
@@ -25,7 +26,9 @@ def test_every_row_is_found_by_its_name():
     noise2noise = {f"noise2noise/{data}/{kind}" for data in ("kodak", "bsd300") for kind in ("gaussian25", "poisson30")}
     kinds = ("gauss25", "gauss5_50", "poisson30", "poisson5_50")
     neighbor2neighbor = {f"neighbor2neighbor/{data}/{kind}" for data in ("kodak", "bsd300", "set14") for kind in kinds}
-    assert set(PROTOCOLS) == ours | noise2noise | neighbor2neighbor
+    isos = (100, 200, 400, 800, 1600, 3200, 6400)
+    raw = {f"raw/{data}/iso{iso}" for data in ("kodak24", "bsd300", "folder") for iso in isos}
+    assert set(PROTOCOLS) == ours | noise2noise | neighbor2neighbor | raw
 
 
 @pytest.mark.parametrize("name", ["kodak24", "bsd300", "folder"])

@@ -27,6 +27,9 @@ def evaluate(
     ],
     data: Annotated[Path, typer.Option(help="Folder of the pictures, or the folder above kodak24, bsd300, set14.")],
     engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino or torch.")] = "auto",
+    network: Annotated[
+        str | None, typer.Option(help="Architecture of a foreign checkpoint, if it is not recognised.")
+    ] = None,
     json_file: Annotated[str | None, typer.Option("--json", help="Write JSON to this file; - prints it.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write one line per picture to this file.")] = None,
     save_pictures: Annotated[Path | None, typer.Option(help="Folder for noisy and denoised pictures.")] = None,
@@ -56,13 +59,10 @@ def evaluate(
     ]
     for rules in protocols:
         find_pictures(rules, data)  # a missing set should stop the first minute, not the last
-    under_test = ModelUnderTest(model, engine)
+    under_test = ModelUnderTest(model, engine, network=network)
     for rules in protocols:
-        if under_test.card.level == "sigma" and rules.noise == "poisson":
-            raise ModelError(
-                f"{model}: needs the noise level, and the Poisson noise of '{rules.name}' has no single one; "
-                "measure a model that takes no level, or choose a protocol with Gaussian noise"
-            )
+        if (reason := rules.refusal(under_test.card.kind, under_test.card.level)) is not None:
+            raise ModelError(f"{model}: {reason}")
     results: list[Evaluation] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:

@@ -2,7 +2,9 @@
 
 from shotnoise.evaluation.metrics import psnr, quantise, ssim
 from shotnoise.evaluation.model import ModelUnderTest
-from shotnoise.evaluation.protocols import PADDINGS, PROTOCOLS, Protocol, find_pictures, get_protocol
+from shotnoise.evaluation.pictures import PADDINGS
+from shotnoise.evaluation.protocol import Protocol, find_pictures
+from shotnoise.evaluation.protocols import PROTOCOLS, get_protocol
 from shotnoise.evaluation.report import Evaluation, PictureScore, read_scores, write_csv, write_json
 from shotnoise.evaluation.run import evaluate
 

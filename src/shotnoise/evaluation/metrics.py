@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from shotnoise.errors import PictureError
 
-__all__ = ["psnr", "quantise", "ssim"]
+__all__ = ["SSIM_WINDOW", "psnr", "quantise", "ssim"]
 
-_WINDOW = 11
+SSIM_WINDOW = 11
+"""Side of the window, and so of the smallest picture that has an SSIM."""
+
 _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03
 
@@ -67,10 +69,10 @@ def ssim(first: npt.NDArray[Any], second: npt.NDArray[Any], data_range: float) -
     _check(first, second, data_range)
     if first.ndim not in (2, 3):
         raise PictureError(f"SSIM needs (H, W) or (H, W, C) pictures, not {first.ndim} axes")
-    if min(first.shape[:2]) < _WINDOW:
+    if min(first.shape[:2]) < SSIM_WINDOW:
         height, width = first.shape[:2]
         raise PictureError(
-            f"SSIM needs pictures of at least {_WINDOW} x {_WINDOW} pixels, this one is {height} x {width}"
+            f"SSIM needs pictures of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, this one is {height} x {width}"
         )
     x, y = np.asarray(first, np.float64), np.asarray(second, np.float64)
     mean_x, mean_y = _blur(x), _blur(y)
@@ -85,10 +87,10 @@ def ssim(first: npt.NDArray[Any], second: npt.NDArray[Any], data_range: float) -
 
 def _blur(picture: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The window's weighted mean at each place where it fits: (H, W, ...) -> (H - 10, W - 10, ...)."""
-    offsets = np.arange(_WINDOW) - _WINDOW // 2
+    offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
     weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
     weights /= weights.sum()
-    height, width = picture.shape[0] - _WINDOW + 1, picture.shape[1] - _WINDOW + 1
+    height, width = picture.shape[0] - SSIM_WINDOW + 1, picture.shape[1] - SSIM_WINDOW + 1
     rows = sum((weight * picture[k : k + height] for k, weight in enumerate(weights)), np.zeros(()))
     return sum((weight * rows[:, k : k + width] for k, weight in enumerate(weights)), np.zeros(()))
 

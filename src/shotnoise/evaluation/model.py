@@ -9,6 +9,8 @@ import numpy.typing as npt
 from shotnoise.bundled import find_model
 from shotnoise.engines import Engine, open_engine
 from shotnoise.errors import ModelError
+from shotnoise.evaluation.protocol import Told
+from shotnoise.sensor.law import KSigma, NoiseLaw
 from shotnoise.tiling import DEFAULT_BUDGET, plan_tiles, read_tile
 
 __all__ = ["ModelUnderTest"]
@@ -23,28 +25,36 @@ class ModelUnderTest:
     Args:
         model: what `shotnoise evaluate` takes: a bundled name, an .onnx file, a run folder, a checkpoint.
         engine: name of an engine, or "auto".
+        network: architecture of a checkpoint, where it cannot be recognised.
     """
 
-    def __init__(self, model: str | os.PathLike[str], engine: str = "auto") -> None:
-        self.engine: Engine = open_engine(find_model(model), engine)
+    def __init__(self, model: str | os.PathLike[str], engine: str = "auto", *, network: str | None = None) -> None:
+        self.engine: Engine = open_engine(find_model(model), engine, network=network)
         self.card = self.engine.card
-        if self.card.kind not in ("rgb", "gray"):
-            raise ModelError(
-                f"{model}: a model for {self.card.kind} data; the protocols measure models for RGB or gray pictures"
-            )
+        if self.card.kind not in ("rgb", "gray", "raw"):
+            raise ModelError(f"{model}: a model for {self.card.kind} data; expected one for pictures or RAW")
 
     @property
     def channels(self) -> int:
-        """3 for RGB, 1 for gray."""
+        """3 for RGB, 1 for gray, 4 for RAW."""
         return int(self.card.channels)
 
-    def __call__(self, noisy: npt.NDArray[np.float32], sigma: float | None) -> npt.NDArray[np.float32]:
-        """Denoise (C, H, W) float32 around 0..1; `sigma` is the noise's standard deviation in the same units."""
+    def __call__(self, noisy: npt.NDArray[np.float32], told: Told) -> npt.NDArray[np.float32]:
+        """Denoise (C, H, W) float32 around 0..1, knowing what the protocol tells."""
+        if self.card.k_sigma is None:
+            return self._tiled(noisy, told)
+        if not isinstance(told, NoiseLaw):
+            raise ModelError("this model needs the noise law of the sensor, and the protocol gives none")
+        transform = KSigma(**self.card.k_sigma.model_dump())
+        k, s2 = (np.resize(np.array(values, np.float32), len(noisy))[:, None, None] for values in (told.k, told.s2))
+        return transform.inverse(self._tiled(transform.forward(noisy, k, s2), None), k, s2)
+
+    def _tiled(self, noisy: npt.NDArray[np.float32], told: Told) -> npt.NDArray[np.float32]:
         level = None
         if self.card.level == "sigma":
-            if sigma is None:
+            if not isinstance(told, float):
                 raise ModelError("this model needs the noise level, and the protocol gives none")
-            level = np.full((1, 1, 1, 1), sigma, np.float32)
+            level = np.full((1, 1, 1, 1), told, np.float32)
         budget = sys.maxsize if self.card.halo is None else DEFAULT_BUDGET
         plan = plan_tiles(
             *noisy.shape[1:],

@@ -13,7 +13,7 @@ from typing import Any
 
 from shotnoise.card import Score
 from shotnoise.errors import ModelError, StoreError
-from shotnoise.evaluation.protocols import Protocol
+from shotnoise.evaluation.protocol import Protocol
 
 __all__ = ["Evaluation", "PictureScore", "read_scores", "write_csv", "write_json"]
 

@@ -11,15 +11,13 @@ import numpy.typing as npt
 
 from shotnoise.errors import EngineError, PictureError, StoreError
 from shotnoise.evaluation.metrics import psnr, ssim
-from shotnoise.evaluation.protocols import Protocol, find_pictures, pad
+from shotnoise.evaluation.protocol import Protocol, Told, Trial, find_pictures
 from shotnoise.evaluation.report import Evaluation, PictureScore
-from shotnoise.images import open_image, save_image
-from shotnoise.images.image import to_depth
-from shotnoise.store import planes
+from shotnoise.images import save_image
 
 __all__ = ["Denoise", "evaluate"]
 
-Denoise = Callable[[npt.NDArray[np.float32], float | None], npt.NDArray[np.float32]]
+Denoise = Callable[[npt.NDArray[np.float32], Told], npt.NDArray[np.float32]]
 
 
 def evaluate(
@@ -37,12 +35,13 @@ def evaluate(
     A picture that cannot be measured is listed in the result and left out of the means.
 
     Args:
-        denoise: takes a noisy picture, (C, H, W) float32 around 0..1, and the standard deviation of its noise in the
-            same units; returns its estimate of the clean picture in the same shape.
+        denoise: takes a noisy picture, (C, H, W) float32 around 0..1, and what it is told about the noise: the standard
+            deviation in the same units, or the law of a sensor; returns its estimate of the clean picture in the
+            same shape.
         protocol: the rules.
         folder: the pictures, or the folder above them; see :func:`find_pictures`.
-        channels: 3 or 1, what `denoise` works on. Pictures of the other kind are converted before noise is added,
-            by the rule of :func:`shotnoise.store.planes`, and the result says so.
+        channels: what `denoise` works on: 3 or 1, or 4 for planes of RAW. Pictures of the other kind are converted
+            before noise is added, by the rule of :func:`shotnoise.store.planes`, and the result says so.
         limit: measure only the first pictures.
         save_pictures: folder for the noisy and the denoised pictures as PNG, in ``noisy/`` and ``denoised/``; of the
             first repeat.
@@ -68,10 +67,10 @@ def evaluate(
         name = path.relative_to(found).as_posix()
         try:
             if path not in failed:
-                clean, changed = _clean(path, channels)
-                row, noisy, output = _measure(denoise, protocol, clean, generator, name, repeat)
+                trial = protocol.trial(path, channels, generator)
+                row, noisy, output = _measure(denoise, trial, name, repeat)
                 rows.append(row)
-                converted += changed and repeat == 0
+                converted += trial.converted and repeat == 0
                 if save_pictures is not None and repeat == 0:
                     _save(Path(save_pictures), name, noisy=noisy, denoised=output)
         except (PictureError, EngineError) as error:
@@ -91,42 +90,26 @@ def evaluate(
     return Evaluation(protocol, found, tuple(rows), tuple(failed.values()), tuple(warnings))
 
 
-def _clean(path: Path, channels: int) -> tuple[npt.NDArray[np.uint8], bool]:
-    """The picture as (H, W, C) 8-bit values, and whether its channels were converted."""
-    image = open_image(path)
-    pixels = planes(to_depth(image.pixels, np.uint8), channels)
-    return pixels.transpose(1, 2, 0), image.channels != channels
-
-
 def _measure(
-    denoise: Denoise,
-    protocol: Protocol,
-    clean: npt.NDArray[np.uint8],
-    generator: np.random.RandomState,
-    name: str,
-    repeat: int,
+    denoise: Denoise, trial: Trial, name: str, repeat: int
 ) -> tuple[PictureScore, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    strength = protocol.draw(generator)
-    noisy = protocol.add_noise(clean, generator, strength)
-    height, width = clean.shape[:2]
-    planar = pad(np.ascontiguousarray(noisy.transpose(2, 0, 1)), protocol.padding)  # (H, W, C) -> (C, H, W)
     start = time.perf_counter()
-    estimate = denoise(planar, protocol.level(strength))
+    estimate = denoise(trial.noisy, trial.told)
     seconds = time.perf_counter() - start
-    if estimate.shape != planar.shape:
-        raise PictureError(f"the denoiser returned shape {estimate.shape} for a picture of shape {planar.shape}")
-    output, seen = protocol.quantise(estimate[:, :height, :width].transpose(1, 2, 0)), protocol.quantise(noisy)
+    if estimate.shape != trial.noisy.shape:
+        raise PictureError(f"the denoiser returned shape {estimate.shape} for a picture of shape {trial.noisy.shape}")
+    output = trial.judged(estimate)
     row = PictureScore(
         picture=name,
         repeat=repeat,
-        height=height,
-        width=width,
-        noisy_psnr=psnr(seen, clean, 255),
-        psnr=psnr(output, clean, 255),
-        ssim=ssim(output, clean, 255),
+        height=trial.clean.shape[0],
+        width=trial.clean.shape[1],
+        noisy_psnr=psnr(trial.judged(trial.noisy), trial.clean, trial.data_range),
+        psnr=psnr(output, trial.clean, trial.data_range),
+        ssim=ssim(output, trial.clean, trial.data_range),
         seconds=seconds,
     )
-    return row, seen, output
+    return row, trial.seen(trial.noisy), trial.seen(estimate)
 
 
 def _save(folder: Path, name: str, **pictures: npt.NDArray[np.uint8]) -> None:
