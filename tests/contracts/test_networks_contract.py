@@ -13,15 +13,70 @@ from shotnoise.networks.card import bare_card
 from shotnoise.networks.checkpoint import save_checkpoint
 from shotnoise.networks.network import Network
 from shotnoise.networks.reach import measure_reach
+from shotnoise.tiling import plan_tiles
 
 # The smallest sensible configuration of each, so that the suite stays fast; "name+what" is a second one of a network.
 SMALL = {
+    "cycleisp-denoiser": {"n_feats": 8, "num_rrg": 1, "num_dab": 2, "reduction": 1},
+    "cycleisp-denoiser+rgb": {
+        "in_nc": 3,
+        "level": "none",
+        "n_feats": 8,
+        "num_rrg": 1,
+        "num_dab": 1,
+        "reduction": 1,
+    },
     "dncnn": {"nc": 8, "nb": 5},
+    "drunet": {"nc": [4, 4, 8, 8], "nb": 1},
+    "drunet+pooled": {
+        "nc": [4, 4, 8, 8],
+        "nb": 1,
+        "bias": True,
+        "downsample_mode": "avgpool",
+        "upsample_mode": "pixelshuffle",
+    },
+    "fdncnn": {"nc": 8, "nb": 5},
+    "ffdnet": {"nc": 8, "nb": 5},
+    "grdn": {"numofmodules": 1, "numforrg": 1, "numofrdb": 1, "numofconv": 2, "numoffilters": 16},
+    "grdn+raw": {
+        "input_channel": 1,
+        "numofmodules": 0,
+        "numforrg": 1,
+        "numofrdb": 2,
+        "numofconv": 2,
+        "numoffilters": 64,
+        "relu": True,
+        "rgb_range": 1,
+        "bgr": False,
+    },
+    "ircnn": {"nc": 8},
+    "mprnet": {"n_feat": 12, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1, "reduction": 1},
+    "nafnet": {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
+    "nafnet-local": {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1], "dec_blk_nums": [1]},
     "neighbor2neighbor-unet": {"n_feature": 8},
     "neighbor2neighbor-unet+blindspot": {"n_feature": 8, "blindspot": True},
     "noise2noise-unet": {"n_feature": 8},
+    "pmrid": {"width": 4, "blocks": [1, 1, 1, 1]},
+    "raw-attention": {},
+    "raw-unet": {"width": 4},
+    "restormer": {"dim": 4, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 1, 2, 2]},
+    "restormer+biased": {
+        "dim": 4,
+        "num_blocks": [1, 1, 1, 1],
+        "num_refinement_blocks": 1,
+        "heads": [1, 1, 1, 1],
+        "bias": True,
+        "layer_norm": "WithBias",
+    },
+    "ridnet": {"n_feats": 8, "reduction": 1},
+    "scunet": {"config": [2, 0, 0, 1, 0, 0, 1], "dim": 8, "head_dim": 4, "window_size": 4},
     "shotnet": {"widths": [8, 8], "encoder": [1, 1], "decoder": [1]},
+    "unprocessing-denoiser": {"width": 4},
 }
+
+# Their tensors are also those of another network, so they must be called by name.
+NAMED = ["ircnn", "nafnet-local"]
+WHOLE = [name for name in SMALL if NETWORKS.resolve(name.partition("+")[0]).whole]
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +132,22 @@ def test_gradient_reaches_every_parameter(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_training_lowers_the_loss(name):
+    network = small(name).train()
+    noisy = torch.rand(2, network.channels, 32, 32)
+    level, clean = level_for(network, 2), 0.5 * noisy
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(6):
+        loss = (network(noisy, level) - clean).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_samples_of_a_batch_do_not_mix(name):
     network = small(name)
     pictures, level = torch.rand(2, network.channels, 32, 32), level_for(network, 2)
@@ -99,21 +170,22 @@ def test_checkpoint_round_trip(name, tmp_path):
 def test_a_bare_state_dict_is_recognised(name, tmp_path):
     network = small(name)
     torch.save({"state_dict": {f"module.{key}": v for key, v in network.state_dict().items()}}, tmp_path / "net.pth")
-    again = load(tmp_path / "net.pth")
+    again = load(tmp_path / "net.pth", network=name if name in NAMED else None)
     assert type(again) is type(network)
     pictures, level = torch.rand(1, network.channels, 32, 32), level_for(network, 1)
     assert torch.equal(again(pictures, level), network(pictures, level))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in WHOLE])
 def test_reach_is_exact(name):
     """Changing a pixel just inside the measured reach changes the result; outside it nothing changes."""
-    network = small(name)
+    network = small(name).double()  # what arrives from afar is faint
     reach = measure_reach(network)
     assert reach is not None
     step = network.multiple
     side = 2 * (reach + step) // step * step + 2 * step
-    picture, level = torch.rand(1, network.channels, side, step), level_for(network, 1)
+    picture, level = torch.rand(1, network.channels, side, step, dtype=torch.float64), level_for(network, 1)
+    level = None if level is None else level.double()
     centre = side // 2 // step * step
     with torch.no_grad():
         before = network(picture, level)
@@ -125,6 +197,55 @@ def test_reach_is_exact(name):
             worst = max(worst, int((rows - centre - phase).abs().max()))
     assert worst <= reach
     assert worst >= 0.8 * reach  # small activations may be cut off on the way, large parts may not
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in WHOLE])
+def test_tiles_with_the_measured_context_change_nothing(name):
+    network = small(name).double()
+    step, reach = network.multiple, measure_reach(network)
+    assert reach is not None
+    halo = reach + -reach % step
+    height, width = 2 * halo + 3 * step, max(step, 8)
+    plan = plan_tiles(height, width, multiple=step, halo=reach, tile=2 * halo + step)
+    assert len(plan.tiles) == 3
+    picture, level = torch.rand(1, network.channels, height, width, dtype=torch.float64), level_for(network, 1)
+    level = None if level is None else level.double()
+    with torch.no_grad():
+        whole = network(picture, level)
+        for tile in plan.tiles:
+            kept = network(picture[:, :, *tile.read], level)[:, :, *tile.keep]
+            torch.testing.assert_close(kept, whole[:, :, *tile.write], atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_claims_to_look_at_the_whole_picture_does(name):
+    network = small(name).double()
+    assert measure_reach(network) is None
+    side = max(64, 2 * network.multiple)
+    picture, level = torch.rand(1, network.channels, side, side, dtype=torch.float64), level_for(network, 1)
+    level = None if level is None else level.double()
+    touched = picture.clone()
+    touched[:, :, :4, :4] += 10
+    with torch.no_grad():
+        change = network(touched, level) - network(picture, level)
+    assert change[..., -4:, -4:].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_published_configuration_runs(name):
+    network = create(name).eval()
+    side = max(32, network.multiple)
+    with torch.no_grad():
+        result = network(torch.rand(1, network.channels, side, side), level_for(network, 1))
+    assert result.shape == (1, network.channels, side, side)
+    assert result.isfinite().all()
+    arguments = type(network).arguments_from(network.state_dict())
+    assert arguments is not None
+    again = create(name, **arguments)
+    assert [value.shape for value in again.state_dict().values()] == [
+        value.shape for value in network.state_dict().values()
+    ]
 
 
 def test_unknown_names_and_options_get_the_nearest():
@@ -140,6 +261,23 @@ def test_unknown_names_and_options_get_the_nearest():
         ("dncnn", {"act_mode": "X"}, "act_mode is 'X'"),
         ("dncnn", {"in_nc": 3}, "must equal out_nc 1"),
         ("dncnn", {"nb": 1}, "at least a first and a last"),
+        ("fdncnn", {"in_nc": 3}, "must be out_nc 3"),
+        ("ffdnet", {"in_nc": 1}, "must equal out_nc 3"),
+        ("drunet", {"in_nc": 6}, "or 4 with the noise level"),
+        ("drunet", {"act_mode": "E"}, "expected R or L"),
+        ("drunet", {"nc": [8]}, "one for each of the four scales"),
+        ("drunet", {"downsample_mode": "x"}, "expected strideconv, avgpool or maxpool"),
+        ("drunet", {"upsample_mode": "x"}, "expected convtranspose, pixelshuffle or upconv"),
+        ("nafnet", {"dec_blk_nums": [1]}, "dec_blk_nums 1; expected as many"),
+        ("scunet", {"config": [1]}, "each of the seven stages"),
+        ("scunet", {"dim": 40}, "multiple of 2 x head_dim"),
+        ("restormer", {"out_channels": 1}, "must equal out_channels 1"),
+        ("restormer", {"heads": [1]}, "one for each of 4 scales"),
+        ("restormer", {"layer_norm": "None"}, "expected BiasFree or WithBias"),
+        ("mprnet", {"out_c": 1}, "must equal out_c 1"),
+        ("grdn", {"numforrg": 5}, "expected a multiple of numforrg"),
+        ("cycleisp-denoiser", {"level": "map"}, "expected 'none' or 'sigma'"),
+        ("pmrid", {"blocks": [1]}, "expected four numbers"),
         ("shotnet", {"widths": [8]}, "one decoder number fewer"),
         ("shotnet", {"level": "map"}, "expected 'none' or 'sigma'"),
     ],
@@ -149,6 +287,20 @@ def test_contradictions_are_refused(name, arguments, words):
         create(name, **arguments)
 
 
-def test_shotnet_says_that_it_wants_the_level():
+@pytest.mark.parametrize("name", ["shotnet", "fdncnn", "ffdnet", "drunet", "cycleisp-denoiser"])
+def test_who_wants_the_level_says_so(name):
     with pytest.raises(ModelError, match="wants the noise level"):
-        small("shotnet")(torch.rand(1, 3, 8, 8))
+        small(name)(torch.rand(1, small(name).channels, 8, 8))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_level_may_differ_from_pixel_to_pixel(name):
+    """The same number at every pixel is the same as the number; networks for RAW take one per value."""
+    network = small(name)
+    if network.level == "none":
+        return
+    picture = torch.rand(1, network.channels, 32, 32)
+    once = network(picture, torch.full((1, 1, 1, 1), 0.1))
+    torch.testing.assert_close(network(picture, torch.full((1, 1, 32, 32), 0.1)), once, atol=1e-6, rtol=0)
+    if network.channels == 4:
+        torch.testing.assert_close(network(picture, torch.full((1, 4, 32, 32), 0.1)), once, atol=1e-6, rtol=0)

@@ -1,13 +1,14 @@
 """The card of a network: what can be said by measuring it."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from shotnoise.card import Card
+from shotnoise.card import Card, Transform
 from shotnoise.errors import ModelError
+from shotnoise.networks.field import halo_of
 from shotnoise.networks.network import Network
-from shotnoise.networks.reach import measure_reach
 from shotnoise.networks.zoo import NETWORKS
 
 __all__ = ["bare_card", "measured"]
@@ -24,7 +25,7 @@ def measured(network: Network) -> dict[str, Any]:
         "channels": network.channels,
         "level": network.level,
         "multiple": network.multiple,
-        "halo": measure_reach(network),
+        "halo": halo_of(network),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
 
@@ -35,6 +36,7 @@ def bare_card(network: Network, source: str | os.PathLike[str]) -> Card:
         name=Path(source).stem,
         network=next(name for name in NETWORKS if NETWORKS.resolve(name) is type(network)),
         arguments=type(network).arguments_from(network.state_dict()) or {},
+        k_sigma=None if network.k_sigma is None else Transform(**asdict(network.k_sigma)),
         limits=["made from a checkpoint without a card: training data, noise range and licence are unknown"],
         **measured(network),
     )

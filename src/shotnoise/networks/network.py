@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
+
+from shotnoise.errors import ModelError
+from shotnoise.sensor.law import KSigma
 
 __all__ = ["Network", "Source"]
 
@@ -23,6 +27,8 @@ class Network(nn.Module):
     multiple: int = 1  # height and width of the input must be multiples of this
     level: Literal["none", "sigma"] = "none"  # 'sigma': forward wants the noise level
     channels: int  # of input and output, without any level plane
+    whole: ClassVar[bool] = False  # every pixel of the result depends on the whole picture: no tiling is exact
+    k_sigma: ClassVar[KSigma | None] = None  # transform of packed RAW that the published weights expect
 
     def forward(self, noisy: Tensor, level: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
         """Denoise a batch.
@@ -30,9 +36,16 @@ class Network(nn.Module):
         Args:
             noisy: (B, C, H, W) float, the range of the training data.
             level: noise standard deviation in units of `noisy`, (B, 1, 1, 1) or (B, 1, H, W); None where unused.
+                Networks for RAW that want it for every value also take (B, C, H, W).
             latent: extra random input of networks that sample; None where unused.
         """
         raise TypeError(f"{type(self).__name__} defines no forward pass")
+
+    def level_map(self, noisy: Tensor, level: Tensor | None, planes: int = 1) -> Tensor:
+        """The noise level at every pixel, (B, planes, H, W), in units of the picture."""
+        if level is None:
+            raise ModelError(f"{type(self).__name__} wants the noise level: pass level=sigma in units of the picture")
+        return torch.zeros_like(noisy[:, :planes]) + level  # a sum, so that an exported file keeps its size free
 
     @classmethod
     def arguments_from(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:

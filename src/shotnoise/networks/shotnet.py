@@ -92,10 +92,7 @@ class ShotNet(Network):
     def forward(self, noisy: Tensor, level: Tensor | None = None, latent: Tensor | None = None) -> Tensor:  # noqa: D102
         x = noisy
         if self.level == "sigma":
-            if level is None:
-                raise ModelError("ShotNet wants the noise level: pass level=sigma in units of the picture")
-            # (B, 1, 1, 1) or (B, 1, H, W) -> (B, 1, H, W), written as a sum so that the exported size stays free
-            x = torch.cat((noisy, torch.zeros_like(noisy[:, :1]) + level), dim=1)
+            x = torch.cat((noisy, self.level_map(noisy, level)), dim=1)
         x = self.stem(x)  # (B, w0, H/2, W/2)
         skips: list[Tensor] = []
         for scale, blocks in enumerate(self.encoder):
