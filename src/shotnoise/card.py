@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shotnoise.errors import ModelError
 
-__all__ = ["CARD_KEY", "Card", "Score"]
+__all__ = ["CARD_KEY", "Card", "Score", "Transform"]
 
 CARD_KEY = "shotnoise.card"
 
@@ -26,6 +26,16 @@ class Score(BaseModel):
     noisy_psnr: float = Field(description="dB of the input, to see the gain")
 
 
+class Transform(BaseModel):
+    """The k-Sigma transform of a RAW model, in the numbers of :class:`shotnoise.sensor.law.KSigma`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gain: float = Field(default=1.0, gt=0)
+    offset: float = 0.0
+    root: bool = False
+
+
 class Card(BaseModel):
     """Everything needed to run a model properly and to judge whether to trust it."""
 
@@ -39,6 +49,9 @@ class Card(BaseModel):
     level: Literal["none", "sigma"] = Field(
         default="none",
         description="'sigma': the model takes the noise standard deviation, in units of the picture, as input `level`",
+    )
+    k_sigma: Transform | None = Field(
+        default=None, description="of a RAW model: what is done with normalised counts before it sees them"
     )
     noise: str = Field(default="", description="the noise it was trained for, in words")
     sigma_range: tuple[float, float] | None = Field(

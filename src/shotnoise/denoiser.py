@@ -8,35 +8,28 @@ this module works in 0..1.
 import logging
 import math
 import os
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from shotnoise.engines import Engine, OutOfMemoryError, open_engine
+from shotnoise.engines import Engine
 from shotnoise.errors import ModelError, PictureError, RecipeError
 from shotnoise.images import Image
 from shotnoise.images.image import full_scale
+from shotnoise.runner import COUNTS, STRONGEST, Medium, ModelRunner, Progress, Values
 from shotnoise.sensor import estimate_sigma
-from shotnoise.tiling import DEFAULT_BUDGET, Plan, plan_tiles, read_tile
+from shotnoise.tiling import Tile, read_tile
 
 __all__ = ["COUNTS", "STRONGEST", "Denoiser", "Progress", "Result"]
 
 logger = logging.getLogger(__name__)
 
-COUNTS = 255.0  # noise levels in counts per noise level in 0..1
-STRONGEST = 2.0
-
-_FORCED_HALO = 64  # for tiles of a network that looks at the whole picture, where the user insists
 _SILENT = 0.1  # counts of noise below which there is nothing to take out; rounding to 8 bits alone makes 0.3
-_VISIBLE = 2.0  # counts of noise from which a result that changes nothing deserves a word
 _BRIGHTEST = 4.0  # floating-point values above this are not a picture in 0..1
 
-Progress = Callable[[float], None]
 Array = npt.NDArray[Any]
 
 
@@ -61,7 +54,7 @@ class Result:
     notes: tuple[str, ...] = ()
 
 
-class Denoiser:
+class Denoiser(ModelRunner):
     """Takes the noise out of pictures.
 
     Args:
@@ -86,24 +79,19 @@ class Denoiser:
         tile: int | None = None,
         threads: int | None = None,
     ) -> None:
-        if not 0 <= strength <= STRONGEST:
-            raise RecipeError(f"strength is {strength}; expected 0 (unchanged) to 1 (the model's result), at most 2")
         if level is not None and not 0 <= level <= COUNTS:
             raise RecipeError(f"level is {level}; expected a noise standard deviation in counts, 0 to 255")
-        self.engine = open_engine(model, engine, threads=threads) if isinstance(model, str | os.PathLike) else model
-        self.card = self.engine.card
+        super().__init__(model, engine, strength, tile, threads)
         if (self.card.kind, self.card.channels) not in (("rgb", 3), ("gray", 1)):
             raise ModelError(
                 f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "
-                "expected one for rgb or gray pictures"
+                "expected one for rgb or gray pictures, like the bundled 'photo'"
             )
         if level is not None and self.card.level == "none":
             raise ModelError(
                 f"the model '{self.card.name}' takes no noise level; leave the level out and use the strength"
             )
-        self.strength = strength
         self.level = level
-        self.tile = tile
 
     @overload
     def __call__(self, picture: Image, *, progress: Progress | None = None) -> Image: ...
@@ -139,10 +127,6 @@ class Denoiser:
             logger.warning("%s", note)
         return result.image
 
-    def describe(self) -> dict[str, Any]:
-        """What runs: see :class:`~shotnoise.engines.Engine`."""
-        return self.engine.describe()
-
     def run(self, image: Image, *, progress: Progress | None = None) -> Result:
         """Denoise one picture, and say what happened."""
         started = time.perf_counter()
@@ -154,16 +138,15 @@ class Denoiser:
             note = "no noise was found, so nothing was changed; if you see some, say how much with the level"
             return Result(image, sigma, 0.0, {}, time.perf_counter() - started, (note,))
         level, notes = self._model_level(sigma)
-        if self.card.halo is None and self.tile is not None:
-            notes.append("this network looks at the whole picture, so tiles change its result; seams are possible")
-        pixels, removed, plan = self._in_tiles(image.pixels, level, notes, progress)
-        if sigma > _VISIBLE and removed < 0.2 * sigma * min(self.strength, 1):
-            notes.append(
-                f"the result is nearly identical to the input: {removed:.1f} counts taken away where the noise is "
-                f"about {sigma:.1f}; try a higher strength or another model"
-            )
+        # Beyond 1 a model that takes the level has been told a higher one instead.
+        mix = self.strength if level is None else min(self.strength, 1.0)
+        work, change, plan = self._in_tiles(
+            lambda: _Work(self.engine, image.pixels, level, notes), mix, notes, progress
+        )
+        removed = COUNTS * change
+        self._mention_idleness(sigma, removed, notes)
         seconds = time.perf_counter() - started
-        return Result(image.with_pixels(pixels), sigma, removed, plan.describe(), seconds, tuple(notes))
+        return Result(image.with_pixels(work.result), sigma, removed, plan.describe(), seconds, tuple(notes))
 
     def _model_level(self, sigma: float) -> tuple[float | None, list[str]]:
         """What the model is told, in 0..1, and what to tell the user about it."""
@@ -176,81 +159,49 @@ class Denoiser:
         note = f"a noise level of {wanted:.0f} is more than the model was trained for; took its highest, {highest:.0f}"
         return highest / COUNTS, [note]
 
-    def _in_tiles(
-        self, pixels: Array, level: float | None, notes: list[str], progress: Progress | None
-    ) -> tuple[Array, float, Plan]:
-        """Try the planned windows, and smaller ones while the memory does not suffice."""
-        budget = sys.maxsize if self.card.halo is None else DEFAULT_BUDGET
-        halo = _FORCED_HALO if self.card.halo is None and self.tile is not None else self.card.halo or 0
-        while True:
-            height, width = pixels.shape[:2]
-            multiple = self.card.multiple
-            plan = plan_tiles(
-                height, width, multiple=multiple, halo=halo, tile=self.tile, budget=budget, window=self.card.size
-            )
-            try:
-                return *_Work(self, pixels, level, notes).run(plan, progress), plan
-            except OutOfMemoryError:
-                area = plan.window[0] * plan.window[1]
-                fixed = self.tile is not None or self.card.halo is None or self.card.size is not None
-                if fixed or area <= (2 * halo + multiple) ** 2:
-                    raise
-                budget = area // 2
-                note = "the memory did not suffice for the usual tiles; worked in smaller ones"
-                notes.extend([note] if note not in notes else [])
 
-
-class _Work:
+class _Work(Medium):
     """One picture on its way through the model: from its own type to float32 and back, tile by tile."""
 
-    def __init__(self, denoiser: Denoiser, pixels: Array, level: float | None, notes: list[str]) -> None:
-        self._engine = denoiser.engine
-        # Beyond 1 a model that takes the level has been told a higher one instead.
-        self._mix = denoiser.strength if level is None else min(denoiser.strength, 1.0)
-        self._pixels = pixels
+    def __init__(self, engine: Engine, pixels: Array, level: float | None, notes: list[str]) -> None:
+        self.height, self.width = pixels.shape[:2]
+        self.result = np.empty_like(pixels)
+        self._engine, self._pixels, self._level, self._notes = engine, pixels, level, notes
         self._white = full_scale(pixels.dtype)
         self._floating = pixels.dtype.kind == "f"
-        self._level = level
-        self._notes = notes
+        self._window: Array = pixels[:0]  # of the current tile, and what in it is not finite
+        self._bad: npt.NDArray[np.bool_] | None = None
+        self._strange, self._brightest = 0, 0.0
 
-    def run(self, plan: Plan, progress: Progress | None) -> tuple[Array, float]:
-        """The clean pixels, and the root mean square of what was taken away, in counts."""
-        result = np.empty_like(self._pixels)
-        squares, strange, brightest = 0.0, 0, 0.0
-        for done, tile in enumerate(plan.tiles, start=1):
-            window = _planes(read_tile(self._pixels, tile))
-            noisy = np.multiply(window, np.float32(1 / self._white), dtype=np.float32, order="C")
-            bad = ~np.isfinite(noisy) if self._floating else None
-            if bad is not None:
-                noisy[bad] = 0  # or the network would spread it
-                brightest = max(brightest, float(np.abs(noisy).max()))
-            clean = self._model(noisy)
+    def read(self, tile: Tile) -> Values:
+        self._window = _planes(read_tile(self._pixels, tile))
+        noisy = np.multiply(self._window, np.float32(1 / self._white), dtype=np.float32, order="C")
+        if self._floating:
+            self._bad = ~np.isfinite(noisy)
+            noisy[self._bad] = 0  # or the network would spread it
+            self._brightest = max(self._brightest, float(np.abs(noisy).max()))
+        return noisy
+
+    def write(self, tile: Tile, values: Values) -> None:
+        target = _planes(self.result[tile.write])
+        target[:] = self._in_own_type(values)
+        if self._bad is not None:
             keep = (slice(None), *tile.keep)
-            change = clean[keep] - noisy[keep]
-            if self._mix != 1:
-                change *= np.float32(self._mix)
-            squares += float(np.vdot(change, change))
-            change += noisy[keep]
-            target = _planes(result[tile.write])
-            target[:] = self._in_own_type(change)
-            if bad is not None:
-                np.copyto(target, window[keep], where=bad[keep])
-                strange += int(np.count_nonzero(bad[keep]))
-            if progress is not None:
-                progress(done / len(plan.tiles))
-        if not math.isfinite(squares):
-            if brightest > _BRIGHTEST:
-                raise PictureError(f"values up to {brightest:.4g}; expected floating-point pixels in 0..1")
-            raise ModelError("the result of the model has values that are not finite; the model file is damaged")
-        if strange:
-            self._notes.append(f"{strange} values are not finite and were left as they are")
-        if brightest > _BRIGHTEST:
-            self._notes.append(
-                f"values up to {brightest:.4g}: floating-point pictures are taken as 0..1; divide by the value of white"
-            )
-        return result, COUNTS * math.sqrt(squares / result.size)
+            np.copyto(target, self._window[keep], where=self._bad[keep])
+            self._strange += int(np.count_nonzero(self._bad[keep]))
 
-    def _model(self, noisy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def finish(self, finite: bool) -> None:
+        if self._brightest > _BRIGHTEST and not finite:
+            raise PictureError(f"values up to {self._brightest:.4g}; expected floating-point pixels in 0..1")
+        if self._strange:
+            self._notes.append(f"{self._strange} values are not finite and were left as they are")
+        if self._brightest > _BRIGHTEST:
+            self._notes.append(
+                f"values up to {self._brightest:.4g}: floating-point pictures are taken as 0..1; divide by the value "
+                "of white"
+            )
+
+    def model(self, noisy: Values) -> Values:
         """Planes (P, H, W) through the engine, whatever channels the model has."""
         if self._engine.card.channels == 1:  # a gray model sees the three colours as three pictures
             batch = noisy[:, None]
@@ -262,7 +213,7 @@ class _Work:
             return np.asarray(clean[0].mean(axis=0, keepdims=True))
         return clean.reshape(noisy.shape)
 
-    def _in_own_type(self, values: npt.NDArray[np.float32]) -> Array:
+    def _in_own_type(self, values: Values) -> Array:
         """Round half up and clip for integers; floating point as it is. Works in `values`."""
         if self._floating:
             return values

@@ -127,10 +127,10 @@ def plan_tiles(
 
 
 def read_tile(pixels: npt.NDArray[Any], tile: Tile) -> npt.NDArray[Any]:
-    """The window of a tile, in the type of the picture: a view inside it, a mirrored copy over its border."""
+    """The window of a tile, in the type of the picture: a view inside it, a mirrored copy over its borders."""
     height, width = pixels.shape[:2]
     rows, cols = tile.read
-    if rows.stop <= height and cols.stop <= width:
+    if rows.start >= 0 and cols.start >= 0 and rows.stop <= height and cols.stop <= width:
         return pixels[rows, cols]
     inside = pixels[_mirrored(rows, height)]
     return inside[:, _mirrored(cols, width)]

@@ -147,7 +147,7 @@ def test_an_unusable_model_is_found_before_any_work(pictures, model, tmp_path):
 
 
 def test_an_unexpected_exception_costs_one_file(pictures, model, tmp_path, monkeypatch, caplog):
-    import shotnoise.batch.work as work
+    import shotnoise.batch.file as work
 
     def fragile(path):
         if path.name == "b.jpg":

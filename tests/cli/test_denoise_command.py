@@ -95,7 +95,10 @@ def test_format_suffix_quality_and_folders(capsys, tmp_path):
     ("arguments", "words"),
     [
         (["a.png", "--strength", "3"], "'--strength': Input should be less than or equal to 2"),
-        (["a.png", "--level", "-1"], "'--level': Input should be greater than or equal to 0"),
+        (
+            ["a.png", "--level", "-1"],
+            "'--level': '-1' is neither a number from 0 to 255 nor the file of a noise profile",
+        ),
         (["a.png", "--jobs", "0"], "'--jobs'"),
         (["a.png", "--quality", "101"], "'--quality'"),
         (["a.png", "b.jpg", "-o", "x.png"], "the output x.png is a file, but there are 2 inputs"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import shotnoise.denoiser as denoiser_module
+import shotnoise.runner as runner
 from shotnoise.card import Card
 from shotnoise.denoiser import Denoiser, Result
 from shotnoise.engines import OutOfMemoryError
@@ -254,7 +254,7 @@ def test_memory_that_runs_out_means_smaller_tiles(monkeypatch):
             raise OutOfMemoryError("no memory")
         return noisy
 
-    monkeypatch.setattr(denoiser_module, "DEFAULT_BUDGET", 20_000)
+    monkeypatch.setattr(runner, "DEFAULT_BUDGET", 20_000)
     engine = FakeEngine(small_windows_only, halo=8)
     noisy = picture(120, 100)
     result = Denoiser(engine).run(Image(noisy))

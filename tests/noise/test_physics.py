@@ -263,7 +263,7 @@ def test_profiles_that_do_not_say_enough_are_refused(tmp_path):
     path = profile(tmp_path / "b.yaml", black=None, white=None)
     with pytest.raises(RecipeError, match=r"does not say black and white level.*rounding: false"):
         Physics(profile=path)
-    assert Physics(profile=path, rounding=False).law(torch.ones(1, 7, 4, 1, 1)).shape == (1, 2, 4, 1, 1)
+    assert Physics(profile=path, rounding=False).law(torch.ones(1, 8, 4, 1, 1)).shape == (1, 2, 4, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shotnoise.errors import ModelError
-from shotnoise.tiling import Plan, plan_tiles, read_tile
+from shotnoise.tiling import Plan, Tile, plan_tiles, read_tile
 
 sizes = st.integers(1, 60)
 
@@ -81,6 +81,13 @@ def test_windows_mirror_over_the_border_and_keep_type_and_channels(height, width
     expected = np.pad(picture, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="reflect")
     assert window.dtype == np.uint16
     np.testing.assert_array_equal(window, expected)
+
+
+@given(st.integers(2, 9), st.integers(2, 9), st.integers(0, 12), st.integers(0, 12))
+def test_windows_may_begin_before_the_picture(height, width, top, left):
+    picture = np.arange(height * width).reshape(height, width)
+    tile = Tile((slice(-top, height + 3), slice(-left, width + 3)), (slice(0, height), slice(0, width)))
+    np.testing.assert_array_equal(read_tile(picture, tile), np.pad(picture, ((top, 3), (left, 3)), mode="reflect"))
 
 
 def test_a_window_inside_the_picture_is_no_copy():

@@ -23,7 +23,7 @@ def test_large_samples_are_shown_in_part_and_gray_ones_as_gray():
 
 
 def test_mosaic_planes_become_gray_where_the_light_is():
-    """A gray ramp seen by a sensor with unequal colours: balanced, its bright end white, dark values lifted by gamma."""
+    """A gray ramp seen by a sensor of unequal colours: balanced, its bright end white, dark values lifted by gamma."""
     ramp = torch.linspace(0, 0.4, 50).expand(1, 1, 40, 50)
     clean = ramp * torch.tensor([0.5, 1, 1, 0.6]).view(1, 4, 1, 1)
     picture = grid((clean - 0.01, clean))

@@ -3,21 +3,37 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from shotnoise.errors import ShotnoiseError, nearest
 from shotnoise.images import list_pictures
-from shotnoise.images.files import WRITABLE
+from shotnoise.images.files import READABLE, WRITABLE
+from shotnoise.images.raw import RAW_EXTENSIONS, is_raw
 
-__all__ = ["SUFFIX", "UsageError", "file_key", "plan_places", "refuse_collisions"]
+__all__ = ["DNG", "SUFFIX", "Kind", "Place", "UsageError", "file_key", "plan_places", "refuse_collisions"]
 
 SUFFIX = "_clean"
+DNG = ".dng"
 
-_FORMATS = tuple(extension[1:] for extension in WRITABLE)
+Kind = Literal["picture", "raw"]
+
+_PREVIEW = ".jpg"
+_RESULTS = (*WRITABLE, DNG)
+_FORMATS = tuple(extension[1:] for extension in _RESULTS)
 _INSTEAD = {".pfm": ".tif"}  # of formats that cannot be written; .png for the others
 
 
 class UsageError(ShotnoiseError):
     """The inputs and the output do not go together; nothing was done."""
+
+
+class Place(NamedTuple):
+    """An input, what it is, and where its result goes; of RAW also where its preview goes, if there is to be one."""
+
+    input: Path
+    output: Path
+    kind: Kind = "picture"
+    preview: Path | None = None
 
 
 def plan_places(
@@ -26,10 +42,21 @@ def plan_places(
     suffix: str | None,
     extension: str | None,
     recursive: bool,
-) -> tuple[list[tuple[Path, Path]], list[tuple[Path, str]]]:
+    preview: str | os.PathLike[str] | None = None,
+    headerless: bool = False,
+) -> tuple[list[Place], list[tuple[Path, str]]]:
     """Inputs with their outputs, and with the reason those that cannot be used; see :func:`denoise_files`.
 
     Pictures of an input folder that lie in its output folder are results of earlier runs, and left out.
+
+    Args:
+        inputs: as there, and so are the others.
+        output: file or folder.
+        suffix: of names.
+        extension: of results.
+        recursive: whether to look into folders.
+        preview: file or folder.
+        headerless: whether files that are neither pictures nor known RAW are taken for counts without a header.
 
     Raises:
         UsageError: the arguments contradict each other.
@@ -39,28 +66,68 @@ def plan_places(
     if suffix is not None and (os.sep in suffix or "/" in suffix):
         raise UsageError(f"the suffix '{suffix}' holds a slash; expected a part of a file name, as in {SUFFIX}")
     alone = len(inputs) == 1
-    file = _output_file(output, extension, alone and not Path(inputs[0]).is_dir(), len(inputs))
-    planned: dict[tuple[Path, Path], None] = {}  # each once, in order
+    one_file = alone and not Path(inputs[0]).is_dir()
+    file = _output_file(output, extension, one_file, len(inputs))
+    previews = _Previews(preview, one_file)
+    planned: dict[Place, None] = {}  # each once, in order
     unusable: list[tuple[Path, str]] = []
     for item in inputs:
         given = Path(item)
         try:
-            pictures = list_pictures(given, recursive=recursive)
+            pictures = list_pictures(given, recursive=recursive, extensions=READABLE + RAW_EXTENSIONS)
         except ShotnoiseError as error:
             unusable.append((given, str(error)))
             continue
-        if file is not None:
-            planned[given, file] = None
-            continue
         root, added = _root(given, output, suffix, alone)
         base = given if given.is_dir() else given.parent
-        inside = root.resolve() if root.resolve() != base.resolve() else None
+        results = [folder for folder in (root, previews.folder) if folder and folder.resolve() != base.resolve()]
         for picture in pictures:
-            if inside is not None and picture.resolve().is_relative_to(inside):
+            if file is None and any(picture.resolve().is_relative_to(folder.resolve()) for folder in results):
                 continue  # a result of an earlier run
+            kind = _kind(picture, headerless)
             place = root / picture.relative_to(base)
-            planned[picture, place.with_name(place.stem + added + _extension(picture, extension))] = None
+            target = file or place.with_name(place.stem + added + _extension(picture, extension, kind))
+            if kind == "picture" and target.suffix.lower() == DNG:
+                unusable.append(
+                    (picture, f"{picture}: is no RAW file, and only those become DNG; choose another format")
+                )
+                continue
+            shown = None
+            if kind == "raw":
+                inside = Path(given.resolve().name if given.is_dir() and not alone else "")
+                shown = previews.place(inside / picture.relative_to(base).with_name(target.stem + _PREVIEW))
+            planned[Place(picture, target, kind, shown)] = None
     return list(planned), unusable
+
+
+class _Previews:
+    """Where previews go: one file, or a tree like that of the results."""
+
+    def __init__(self, preview: str | os.PathLike[str] | None, one_file: bool) -> None:
+        self.file: Path | None = None
+        self.folder: Path | None = None
+        if preview is None:
+            return
+        path = Path(preview)
+        if path.is_dir() or not path.suffix or os.fspath(preview).endswith(("/", os.sep)):
+            self.folder = path
+        elif path.suffix.lower() not in WRITABLE:
+            raise UsageError(
+                f"the preview {path} ends in none of {', '.join(WRITABLE)}; for a folder of this name, add a slash"
+            )
+        elif not one_file:
+            raise UsageError(f"the preview {path} is a file, but there may be several; expected the name of a folder")
+        else:
+            self.file = path
+
+    def place(self, name: Path) -> Path | None:
+        """Of the preview of this name."""
+        return self.file if self.folder is None else self.folder / name
+
+
+def _kind(path: Path, headerless: bool) -> Kind:
+    known = path.suffix.lower() in READABLE
+    return "raw" if path.is_file() and (is_raw(path) or (headerless and not known)) else "picture"
 
 
 def _root(given: Path, output: str | os.PathLike[str] | None, suffix: str | None, alone: bool) -> tuple[Path, str]:
@@ -83,7 +150,7 @@ def _output_file(
     if output is None or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep)):
         return None
     path = Path(output)
-    is_picture = path.suffix.lower() in WRITABLE
+    is_picture = path.suffix.lower() in _RESULTS
     if not one_file:
         if is_picture or path.is_file():
             what = "the input is a folder" if count == 1 else f"there are {count} inputs"
@@ -93,36 +160,43 @@ def _output_file(
         return None
     if not is_picture:
         raise UsageError(
-            f"the output {path} ends in none of {', '.join(WRITABLE)}; for a folder of this name, add a slash"
+            f"the output {path} ends in none of {', '.join(_RESULTS)}; for a folder of this name, add a slash"
         )
     if extension is not None and path.suffix.lower() != f".{extension.lower().removeprefix('.')}":
         raise UsageError(f"the output {path} and the format '{extension}' contradict each other; leave one out")
     return path
 
 
-def _extension(picture: Path, extension: str | None) -> str:
+def _extension(picture: Path, extension: str | None, kind: Kind) -> str:
     if extension is not None:
         return f".{extension.lower().removeprefix('.')}"
+    if kind == "raw":
+        return DNG
     own = picture.suffix
     return own if own.lower() in WRITABLE else _INSTEAD.get(own.lower(), ".png")
 
 
-def refuse_collisions(planned: list[tuple[Path, Path]], in_place: bool) -> None:
+def refuse_collisions(planned: Sequence[Place], in_place: bool) -> None:
     """Two inputs that would become one file, and inputs that would be overwritten."""
-    inputs = {file_key(source): source for source, _ in planned}
+    inputs = {file_key(place.input): place.input for place in planned}
     targets: dict[str, Path] = {}
-    for source, target in planned:
-        key = file_key(target)
-        if key in targets:
-            raise UsageError(
-                f"{targets[key]} and {source} would both become {target}; keep their formats or denoise them separately"
-            )
-        targets[key] = source
-        if key in inputs and not (in_place and inputs[key] == source):
-            raise UsageError(
-                f"{source} would overwrite the input {inputs[key]}; choose another output or a suffix"
-                + (", or say --overwrite with this output" if inputs[key] == source else "")
-            )
+    for place in planned:
+        source = place.input
+        for target in (place.output, place.preview):
+            if target is None:
+                continue
+            key = file_key(target)
+            if key in targets:
+                raise UsageError(
+                    f"{targets[key]} and {source} would both become {target}; keep their formats or denoise them "
+                    "separately"
+                )
+            targets[key] = source
+            if key in inputs and not (in_place and inputs[key] == source and target == place.output):
+                raise UsageError(
+                    f"{source} would overwrite the input {inputs[key]}; choose another output or a suffix"
+                    + (", or say --overwrite with this output" if inputs[key] == source else "")
+                )
 
 
 def file_key(path: Path) -> str:

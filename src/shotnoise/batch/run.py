@@ -8,15 +8,17 @@ left alone, and reported as failed.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from shotnoise import __version__
+from shotnoise.batch.file import FileReport, Job
 from shotnoise.batch.manifest import Manifest, Origin, file_state
-from shotnoise.batch.places import file_key, plan_places, refuse_collisions
-from shotnoise.batch.work import FileReport, Job, Options, start
+from shotnoise.batch.options import Options
+from shotnoise.batch.places import DNG, Kind, Place, UsageError, file_key, plan_places, refuse_collisions
+from shotnoise.batch.work import start
 
 __all__ = ["BatchReport", "Event", "denoise_files"]
 
@@ -33,10 +35,21 @@ class Event:
 
 @dataclass(slots=True)
 class BatchReport:
-    """What became of all inputs."""
+    """What became of all inputs.
 
-    model: dict[str, str]
+    Attributes:
+        model: which one was for the pictures; None where there were none.
+        engine: what ran it; None where nothing had to be done.
+        raw_model: which one was for RAW; None where there was none.
+        raw_engine: what ran that.
+        files: one report each.
+        seconds: of the whole.
+    """
+
+    model: dict[str, str] | None = None
     engine: dict[str, Any] | None = None
+    raw_model: dict[str, str] | None = None
+    raw_engine: dict[str, Any] | None = None
     files: list[FileReport] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -46,25 +59,26 @@ class BatchReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for machines."""
-        engine = self.engine or {}
-        files = [
-            {
-                **asdict(file),
-                "input": str(file.input),
-                "output": None if file.output is None else str(file.output),
-                "engine": engine.get("engine") if file.status == "done" else None,
-                "provider": engine.get("provider") if file.status == "done" else None,
-            }
-            for file in self.files
-        ]
+        files = []
+        for file in self.files:
+            engine = (self.raw_engine if file.kind == "raw" else self.engine) if file.status == "done" else None
+            paths = {name: None if path is None else str(path) for name, path in _paths(file).items()}
+            ran = {name: (engine or {}).get(name) for name in ("engine", "provider")}
+            files.append({**asdict(file), **paths, **ran})
         return {
             "shotnoise": __version__,
             "model": self.model,
             "engine": self.engine,
+            "raw_model": self.raw_model,
+            "raw_engine": self.raw_engine,
             **{status: self.count(status) for status in ("done", "skipped", "failed")},
             "seconds": self.seconds,
             "files": files,
         }
+
+
+def _paths(file: FileReport) -> dict[str, Path | None]:
+    return {"input": file.input, "output": file.output, "preview": file.preview}
 
 
 def denoise_files(
@@ -76,23 +90,25 @@ def denoise_files(
     extension: str | None = None,
     overwrite: bool = False,
     recursive: bool = True,
+    preview: str | os.PathLike[str] | None = None,
     jobs: int = 1,
     on_event: Callable[[Event], None] | None = None,
 ) -> BatchReport:
     """Denoise files and folders.
 
     Args:
-        inputs: pictures and folders of pictures.
+        inputs: pictures, RAW files, and folders of them.
         output: a folder; or, for one picture, a file or a folder; a name that ends in a slash is a folder. The tree
             of one input folder goes right into it, those of several go into folders of their names. None: beside the
             inputs, NAME_clean.EXT and FOLDER_clean.
         options: how to denoise.
         suffix: added to the names of results; None: `_clean` beside the inputs, nothing in another folder.
         extension: format of the results, "png", "jpg", "tif", "npy" ...; None: that of the input, or PNG where it
-            cannot be written.
+            cannot be written; DNG for RAW, which is developed into any other format.
         overwrite: whether to replace files that are there and are not ours, to do again what is done, and, when
             `output` says so, to replace the inputs themselves. A picture is never denoised in place twice.
         recursive: whether to look into folders inside folders.
+        preview: where each RAW file is also shown developed: a file, for one, or a folder, in which they are JPEG.
         jobs: processes; each has its share of the cores unless `options.threads` says otherwise.
         on_event: told about every file when it begins, on its way (with one job only) and at its end.
 
@@ -102,10 +118,14 @@ def denoise_files(
     """
     started = time.perf_counter()
     options = options or Options()
-    facts = options.model_facts()
-    planned, unusable = plan_places(inputs, output, suffix, extension, recursive)
+    planned, unusable = plan_places(
+        inputs, output, suffix, extension, recursive, preview, headerless=options.layout is not None
+    )
     refuse_collisions(planned, overwrite and output is not None)
-    report = BatchReport(facts)
+    _refuse_idle_options(options, planned, preview)
+    kinds: list[Kind] = sorted({place.kind for place in planned}) or ["picture"]
+    facts = {kind: options.model_facts(kind) for kind in kinds}
+    report = BatchReport(facts.get("picture"), raw_model=facts.get("raw"))
     total = len(planned) + len(unusable)
 
     def finished(file: FileReport) -> None:
@@ -120,52 +140,86 @@ def denoise_files(
     for path, reason in unusable:
         finished(FileReport(path, None, "failed", reason))
     manifests: dict[Path, Manifest] = {}
-    todo: dict[Path, tuple[Job, list[int] | None]] = {}  # by output, with the state of one that is there already
-    for source, target in planned:
-        if target.parent not in manifests:
-            manifests[target.parent] = Manifest(target.parent)
-        job = Job(source, target, _origin(source, report.model["sha256"], options))
-        verdict = _verdict(job, manifests[target.parent], overwrite)
+    todo: dict[Path, tuple[Job, list[list[int] | None]]] = {}  # by output, with the state of what is there already
+    for place in planned:
+        job = Job(place, _origin(place, facts[place.kind]["sha256"], options))
+        for path in job.files:
+            if path.parent not in manifests:
+                manifests[path.parent] = Manifest(path.parent)
+        verdict = _verdict(job, manifests, overwrite)
         if verdict is None:
-            todo[job.output] = job, file_state(job.output)
+            todo[job.output] = job, [file_state(path) for path in job.files]
         else:
             finished(verdict)
     if todo:
-        report.engine, results = start(options, [job for job, _ in todo.values()], jobs, tell)
+        engines, results = start(options, [job for job, _ in todo.values()], jobs, tell)
+        report.engine, report.raw_engine = engines.get("picture"), engines.get("raw")
         try:
             with contextlib.closing(results):
                 for job, file in results:
                     if file.status == "done":
-                        manifests[job.output.parent].add(job.output, job.origin)
+                        for path in job.files:
+                            manifests[path.parent].add(path, job.origin)
                     del todo[job.output]
                     finished(file)
         finally:
-            for job, before in todo.values():  # when stopped: a process may have finished one more, unheard
-                if file_state(job.output) != before:
-                    manifests[job.output.parent].add(job.output, job.origin)
+            for job, states in todo.values():  # when stopped: a process may have finished one more, unheard
+                for path, before in zip(job.files, states, strict=True):
+                    if file_state(path) != before:
+                        manifests[path.parent].add(path, job.origin)
             for manifest in manifests.values():
                 manifest.save()
     report.seconds = time.perf_counter() - started
     return report
 
 
-def _origin(source: Path, model: str, options: Options) -> Origin:
-    changing = {key: value for key, value in asdict(options).items() if key not in ("model", "threads")}
-    return Origin(os.path.realpath(source), file_state(source), model, changing)
+def _refuse_idle_options(options: Options, planned: Sequence[Place], preview: object) -> None:
+    """Options that none of the inputs can make use of: what was wanted is something else than would be done."""
+    if not planned:
+        return
+    if options.level is not None and all(place.kind == "raw" for place in planned):
+        raise UsageError(
+            f"a noise level of {options.level:g} is for pictures, and there is none among the inputs; the noise of RAW "
+            "depends on the brightness: give a noise profile, or none"
+        )
+    raw = [place for place in planned if place.kind == "raw"]
+    given = {
+        "a noise profile": options.profile,
+        "an ISO": options.iso,
+        "a RAW layout": options.layout,
+        "a preview": preview,
+        "a linear DNG": options.linear or None,
+        "no compression": options.compression if options.compression != "jpeg" else None,
+    }
+    for what, value in given.items():
+        if value is not None and not raw:
+            raise UsageError(
+                f"{what} was asked for or given, which is for RAW files, and there is none among the inputs"
+            )
+    if options.iso is not None and options.profile is None:
+        raise UsageError(f"ISO {options.iso:g} is given without a noise profile, and nothing else depends on it")
+    if options.linear and not any(place.output.suffix.lower() == DNG for place in raw):
+        raise UsageError(f"a linear DNG was asked for, and the output {raw[0].output} is none; leave one out")
 
 
-def _verdict(job: Job, manifest: Manifest, overwrite: bool) -> FileReport | None:
+def _origin(place: Place, model: str, options: Options) -> Origin:
+    return Origin(os.path.realpath(place.input), file_state(place.input), model, options.changing(place.kind))
+
+
+def _verdict(job: Job, manifests: Mapping[Path, Manifest], overwrite: bool) -> FileReport | None:
     """A report where there is nothing to do or nothing may be done."""
-    state = manifest.state(job.output, job.origin)
+    states = {path: manifests[path.parent].state(path, job.origin) for path in job.files}
     if file_key(job.input) == file_key(job.output):
-        if state in ("current", "outdated"):
-            return FileReport(job.input, job.output, "skipped", notes=("was denoised in place already",))
+        if states[job.output] in ("current", "outdated"):
+            return FileReport.of(job.place, "skipped", notes=("was denoised in place already",))
         return None
     if overwrite:
         return None
-    if state == "current":
-        return FileReport(job.input, job.output, "skipped", notes=("is done already, with the same model and options",))
-    if state == "foreign":
-        reason = "exists, and is not the unchanged result of an earlier run on this input"
-        return FileReport(job.input, job.output, "failed", f"{job.output}: {reason}; say --overwrite to replace it")
+    if set(states.values()) == {"current"}:
+        note = "is done already, with the same model and options"
+        return FileReport.of(job.place, "skipped", notes=(note,))
+    for path, state in states.items():
+        if state == "foreign":
+            reason = "exists, and is not the unchanged result of an earlier run on this input"
+            return FileReport.of(job.place, "failed", error=f"{path}: {reason}; say --overwrite to replace it")
     return None

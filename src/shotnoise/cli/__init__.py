@@ -8,9 +8,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 import shotnoise
 from shotnoise.errors import ShotnoiseError
@@ -22,15 +23,20 @@ VERBS = Table(
     "command",
     {
         "benchmark": ("shotnoise.cli.benchmark:benchmark", "time and memory of models on this machine"),
-        "demo": ("shotnoise.cli.demo:demo", "denoise a picture that comes with shotnoise, write before and after"),
-        "denoise": ("shotnoise.cli.denoise:denoise", "pictures, folders -> clean pictures"),
+        "calibrate": (
+            "shotnoise.cli.calibrate:calibrate",
+            "black frames and evenly lit frames -> the noise profile of a camera",
+        ),
+        "demo": ("shotnoise.cli.demo:demo", "denoise a picture and a RAW file made from it, write before and after"),
+        "denoise": ("shotnoise.cli.denoise:denoise", "pictures, RAW files, folders -> clean ones"),
         "doctor": ("shotnoise.cli.doctor:doctor", "what this machine has, and which engine will be used and why"),
+        "estimate": ("shotnoise.cli.estimate:estimate", "how noisy pictures and RAW files are, and who says so"),
         "evaluate": ("shotnoise.cli.evaluate:evaluate", "measure a model under a named protocol"),
         "export": ("shotnoise.cli.export:export", "a run or checkpoint -> one .onnx that carries its card"),
         "networks": ("shotnoise.cli.networks:networks", "the zoo, with parameters and cost"),
         "pack": (
             "shotnoise.cli.pack:pack",
-            "a folder of pictures or a TFRecord file -> a store that training reads fast",
+            "pictures, RAW files, TFRecord -> a store that training reads fast",
         ),
         "recipes": ("shotnoise.cli.recipes:recipes", "the trainings that come with shotnoise"),
         "train": ("shotnoise.cli.train:train", "a recipe and pictures -> a run folder"),
@@ -80,8 +86,29 @@ def _app() -> typer.Typer:
     )
     app.callback()(_global_options)
     for verb, summary in VERBS.items():
-        app.command(verb, short_help=summary)(VERBS.resolve(verb))
+        app.command(verb, cls=_Command, short_help=summary)(VERBS.resolve(verb))
     return app
+
+
+class _Command(TyperCommand):
+    """Without arguments that stand alone, an option for many values takes all words up to the next option.
+
+    So the shell may expand patterns: `--black dark/*.dng` is `--black dark/1.dng --black dark/2.dng`.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        if any(option.param_type_name == "argument" for option in self.params):
+            lists = set()
+        words: list[str] = []
+        current = ""
+        for position, word in enumerate(args):
+            if word.startswith("-"):
+                current = word if word in lists else ""
+            elif current and args[position - 1] != current:
+                words.append(current)
+            words.append(word)
+        return super().parse_args(ctx, words)
 
 
 def _global_options(

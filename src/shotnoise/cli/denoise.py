@@ -1,10 +1,11 @@
-"""`shotnoise denoise`: pictures and folders of pictures, without their noise."""
+"""`shotnoise denoise`: pictures, RAW files and folders of them, without their noise."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -15,19 +16,40 @@ from shotnoise.errors import require
 
 
 def denoise(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Pictures, and folders of pictures.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Pictures, RAW files, and folders of them.")],
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="File, for one picture, or folder; beside the inputs without it."),
     ] = None,
-    model: Annotated[str, typer.Option(help="Bundled name, .onnx file, run folder or checkpoint.")] = "photo",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Bundled name, .onnx file, run folder or checkpoint; photo, and raw for RAW, without it."),
+    ] = None,
     engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino or torch.")] = "auto",
+    network: Annotated[
+        str | None, typer.Option(help="Architecture of a foreign checkpoint, if it is not recognised.")
+    ] = None,
     strength: Annotated[
         float, typer.Option(min=0, max=2, help="0 changes nothing, 1 is the model's result, up to 2 is more.")
     ] = 1.0,
     level: Annotated[
-        float | None,
-        typer.Option(min=0, max=255, help="Standard deviation of the noise in counts of 8 bits; else estimated."),
+        str | None,
+        typer.Option(
+            metavar="SIGMA|PROFILE",
+            help="Of pictures: standard deviation of the noise in counts of 8 bits, 0 to 255. Of RAW: noise profile "
+            "of the camera. Without it, what the file says, or an estimate.",
+        ),
+    ] = None,
+    iso: Annotated[
+        float | None, typer.Option(min=1, help="For the profile, where the RAW file says it wrongly.")
+    ] = None,
+    preview: Annotated[
+        str | None, typer.Option(help="Of RAW: show the result developed, half as large, in this file or folder.")
+    ] = None,
+    linear: Annotated[bool, typer.Option("--linear", help="Of RAW: a linear DNG, demosaiced.")] = False,
+    compression: Annotated[Literal["jpeg", "none"], typer.Option(help="Of DNG; jpeg is lossless.")] = "jpeg",
+    layout: Annotated[
+        str | None, typer.Option("--raw-layout", help="Of RAW without a header: JSON file that says how it lies.")
     ] = None,
     fit: Annotated[
         bool, typer.Option("--fit", help="No model: learn from each picture itself, about a minute each; needs torch.")
@@ -38,7 +60,8 @@ def denoise(
         str | None, typer.Option(help="Added to names; _clean beside the inputs, nothing in another folder.")
     ] = None,
     extension: Annotated[
-        str | None, typer.Option("--format", help="png, jpg, tif, npy or webp; that of the input without it.")
+        str | None,
+        typer.Option("--format", help="png, jpg, tif, npy, webp or dng; that of the input without it, dng for RAW."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that are there, and inputs where OUT names them.")
@@ -52,17 +75,21 @@ def denoise(
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the names.")] = False,
 ) -> None:
-    """Take the noise out of pictures. Prints the names of the results.
+    """Take the noise out of pictures and RAW files. Prints the names of the results.
 
     One picture becomes NAME_clean beside it, a folder becomes FOLDER_clean with the same tree, unless OUT says
-    otherwise. Bit depth, alpha, colour profile and EXIF are kept. A second run does only what is new or would come
+    otherwise. Bit depth, alpha, colour profile and EXIF are kept. RAW becomes DNG with the same counts but for the
+    noise, or a developed picture if OUT or the format is one. A second run does only what is new or would come
     out differently; files that are there and were not made here are not replaced. A file that fails does not stop the
     others; the exit status is then 1.
     """
-    options = Options(model, engine, strength, level, tile, threads, quality)
+    sigma, profile = _level(level)
+    options = Options(
+        model, engine, strength, sigma, tile, threads, quality, profile, iso, layout, linear, compression, network
+    )
     if fit:
-        if model != "photo" or engine not in ("auto", "torch") or level is not None or tile is not None:
-            raise typer.BadParameter("--fit uses no model: leave out --model, --engine, --level and --tile")
+        if model or network or engine not in ("auto", "torch") or level is not None or tile is not None:
+            raise typer.BadParameter("--fit uses no model: leave out --model, --network, --engine, --level and --tile")
         require("torch", "train", "--fit")
         from shotnoise.methods.fit import FitOptions
 
@@ -77,6 +104,7 @@ def denoise(
                 extension=extension,
                 overwrite=overwrite,
                 recursive=recursive,
+                preview=preview,
                 jobs=jobs,
                 on_event=display.show,
             )
@@ -94,6 +122,25 @@ def denoise(
                 typer.echo(str(file.output))
     if report.count("failed"):
         raise typer.Exit(1)
+
+
+def _level(text: str | None) -> tuple[float | None, str | None]:
+    """A number, or the name of a file."""
+    if text is None:
+        return None, None
+    try:
+        sigma = float(text)
+    except ValueError:
+        from shotnoise.sensor.published import PUBLISHED
+
+        if os.path.exists(text) or text in PUBLISHED:
+            return None, text
+    else:
+        if 0 <= sigma <= 255:
+            return sigma, None
+    raise typer.BadParameter(
+        f"'{text}' is neither a number from 0 to 255 nor the file of a noise profile", param_hint="'--level'"
+    )
 
 
 class _Display:
@@ -153,8 +200,8 @@ class _Display:
             for status, word in (("done", "denoised"), ("skipped", "skipped"), ("failed", "failed"))
             if report.count(status) or status == "done"
         ]
-        engine = "; {engine} ({reason})".format(**report.engine) if report.engine else ""
-        self._console.print(f"{', '.join(counts)} in {report.seconds:.1f} s{engine}")
+        ran = dict.fromkeys("; {engine} ({reason})".format(**one) for one in (report.engine, report.raw_engine) if one)
+        self._console.print(f"{', '.join(counts)} in {report.seconds:.1f} s{''.join(ran)}")
 
     def _say(self, file: FileReport) -> None:
         if file.status == "failed":
@@ -167,7 +214,10 @@ class _Display:
         if file.status == "skipped":
             self._console.print(f"{file.input} -> {file.output}: skipped, {'; '.join(file.notes)}")
             return
-        noise = "" if file.sigma is None else f"noise {file.sigma:.1f}, removed {file.removed:.1f}, "
-        self._console.print(f"{file.input} -> {file.output}: {noise}{file.megapixels:.1f} MP in {file.seconds:.1f} s")
+        source = f" by {file.law['source']}" if file.law else ""
+        noise = "" if file.sigma is None else f"noise {file.sigma:.1f}{source}, removed {file.removed:.1f}, "
+        shown = "" if file.preview is None else f", {file.preview}"
+        size = f"{file.megapixels:.1f} MP in {file.seconds:.1f} s"
+        self._console.print(f"{file.input} -> {file.output}{shown}: {noise}{size}")
         for note in file.notes:
             self._console.print(f"note: {file.input}: {note}")

@@ -13,7 +13,7 @@ from rich.table import Table
 import shotnoise
 
 _EXTRAS = {
-    "train": ("torch", "lightning", "torchmetrics", "tensorboard", "lmdb", "safetensors", "scipy"),
+    "train": ("torch", "lightning", "torchmetrics", "tensorboard", "lmdb", "safetensors", "scipy", "h5py"),
     "export": ("onnx", "onnxscript"),
     "openvino": ("openvino",),
 }

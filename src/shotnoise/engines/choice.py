@@ -23,7 +23,7 @@ ENGINES = Table(
     },
 )
 _FOR_ONNX = ("onnxruntime", "openvino")  # in this order
-_CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+_CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt", ".ckp", ".bin", ".pkl", ".mat", ".zip")
 _EXTRAS = {"openvino": "shotnoise[openvino]", "torch": "shotnoise[train]", "onnxruntime": "onnxruntime"}
 
 
@@ -38,13 +38,16 @@ class EngineStatus:
     reason: str
 
 
-def open_engine(model: str | os.PathLike[str], engine: str = "auto", *, threads: int | None = None) -> Engine:
+def open_engine(
+    model: str | os.PathLike[str], engine: str = "auto", *, threads: int | None = None, network: str | None = None
+) -> Engine:
     """Open a model with the engine that suits it.
 
     Args:
         model: the name of a bundled model, an .onnx file, a checkpoint, or the folder of a training run.
         engine: a name of :data:`ENGINES`, or "auto": onnxruntime for .onnx files, torch for the others.
         threads: CPU threads; None leaves it to the engine, which takes all cores.
+        network: the architecture of a checkpoint where it cannot be recognised; see `shotnoise.networks.load`.
     """
     if engine != "auto" and engine not in ENGINES:
         raise EngineError(f"unknown engine '{engine}': {nearest(engine, ['auto', *ENGINES])}")
@@ -67,7 +70,10 @@ def open_engine(model: str | os.PathLike[str], engine: str = "auto", *, threads:
         if not _installed(engine):
             raise MissingExtraError(f"the engine '{engine}' is not installed: {_advice(engine)}")
         chosen, reason = engine, "asked for"
-    opened: Engine = ENGINES.resolve(chosen)(path, threads=threads, reason=reason)
+    if network is not None and chosen != "torch":
+        raise EngineError(f"the network '{network}' is given, and {path.name} says itself what it is; leave it out")
+    named = {} if network is None else {"network": network}
+    opened: Engine = ENGINES.resolve(chosen)(path, threads=threads, reason=reason, **named)
     return opened
 
 

@@ -89,8 +89,10 @@ def estimate_law(frame: RawFrame) -> NoiseLaw:
 def estimate_frame(frame: RawFrame) -> Estimate:
     """Measure the noise law of an ordinary exposure.
 
-    The noise must be white: a camera that denoises or scales its RAW comes out too low. Texture everywhere, as in
-    grass, comes out too high.
+    On photographs taken back to RAW its standard deviation is within 20 % from ISO 400 on, and mostly within 3 %
+    (`benchmarks/blind_estimate.py`); at low ISO the grain of the photograph itself counts as noise. The noise must be
+    white: a camera that denoises or scales its RAW comes out too low. Texture everywhere, as in grass, comes out too
+    high.
     """
     whole = _measure(frame)
     measured, cut = _without(whole, whole.full | whole.empty), False

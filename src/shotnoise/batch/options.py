@@ -1,0 +1,131 @@
+"""How to denoise: one set of options for pictures and RAW, and which of them matter to whom."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from shotnoise.batch.manifest import file_state
+from shotnoise.batch.places import Kind
+from shotnoise.bundled import find_model
+from shotnoise.denoiser import Denoiser, Progress, Result
+from shotnoise.engines import Engine, open_engine
+from shotnoise.images import Image
+from shotnoise.raw_denoiser import RawDenoiser
+
+__all__ = ["Options", "Worker"]
+
+_BUNDLED: Mapping[Kind, str] = {"picture": "photo", "raw": "raw"}
+_EVERYWHERE = ("engine", "strength", "tile", "quality", "network")  # options that change results of each kind
+_ONLY_PICTURES = ("level",)
+_ONLY_RAW = ("profile", "iso", "layout", "linear", "compression")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to denoise: the arguments of the denoisers, and how results are written.
+
+    Attributes:
+        model: None: the bundled one for the kind of each file.
+        engine: as in :class:`~shotnoise.denoiser.Denoiser`, and so are `strength`, `tile` and `threads`.
+        strength: see there.
+        level: of pictures; see there.
+        tile: see there.
+        threads: see there.
+        quality: of JPEG and WebP.
+        profile: of RAW: file of a noise profile, or the name of a published one.
+        iso: of RAW: at which the profile is asked; see :class:`~shotnoise.raw_denoiser.RawDenoiser`.
+        layout: of RAW without a header: JSON file that says how the counts lie.
+        linear: whether RAW becomes a linear DNG, demosaiced, instead of a mosaic.
+        compression: of DNG.
+        network: architecture of a checkpoint, where it cannot be recognised.
+    """
+
+    model: str | None = None
+    engine: str = "auto"
+    strength: float = 1.0
+    level: float | None = None
+    tile: int | None = None
+    threads: int | None = None
+    quality: int = 95
+    profile: str | None = None
+    iso: float | None = None
+    layout: str | None = None
+    linear: bool = False
+    compression: Literal["jpeg", "none"] = "jpeg"
+    network: str | None = None
+
+    def model_facts(self, kind: Kind = "picture") -> dict[str, str]:
+        """Which model this is: its name, where it lies, and a fingerprint that tells when it was exchanged."""
+        name = self.model or _BUNDLED[kind]
+        path = find_model(name)
+        return {"name": name, "path": str(path), "sha256": _fingerprint(path)}
+
+    def changing(self, kind: Kind) -> dict[str, Any]:
+        """Everything but the model that changes what becomes of a file of this kind."""
+        others = {field.name for field in fields(self)} - {
+            "model",
+            "threads",
+            *_EVERYWHERE,
+            *_ONLY_PICTURES,
+            *_ONLY_RAW,
+        }
+        names = (*_EVERYWHERE, *(_ONLY_RAW if kind == "raw" else _ONLY_PICTURES), *sorted(others))
+        values = {name: getattr(self, name) for name in names}
+        for name in ("profile", "layout"):  # files, whose content counts
+            if values.get(name) is not None and os.path.exists(values[name]):
+                values[name] = [os.path.realpath(values[name]), file_state(Path(values[name]))]
+        return values
+
+    def _model(self, kind: Kind) -> str | Engine:
+        """What the denoisers take: a name, or an engine that was told what the file does not say."""
+        model = self.model or _BUNDLED[kind]
+        if self.network is None:
+            return model
+        return open_engine(model, self.engine, threads=self.threads, network=self.network)
+
+    def denoiser(self) -> "Worker":
+        """Open the model for pictures."""
+        return Denoiser(
+            self._model("picture"),
+            engine=self.engine,
+            strength=self.strength,
+            level=self.level,
+            tile=self.tile,
+            threads=self.threads,
+        )
+
+    def raw_denoiser(self) -> RawDenoiser:
+        """Open the model for RAW."""
+        return RawDenoiser(
+            self._model("raw"),
+            engine=self.engine,
+            strength=self.strength,
+            profile=self.profile,
+            iso=self.iso,
+            tile=self.tile,
+            threads=self.threads,
+        )
+
+
+class Worker(Protocol):
+    """What turns pictures into clean ones: a :class:`~shotnoise.denoiser.Denoiser`, or a fit to each picture."""
+
+    def run(self, image: Image, *, progress: Progress | None = None) -> Result:
+        """Denoise one picture, and say what happened."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What runs, for reports; with the keys `engine` and `provider`."""
+        ...
+
+
+def _fingerprint(model: Path) -> str:
+    """SHA-256 of a model file, or of the names, sizes and times of what a run folder holds."""
+    if model.is_file():
+        with model.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = [f"{path.name} {file_state(path)}" for path in sorted(model.iterdir()) if path.is_file()]
+    return hashlib.sha256("\n".join(files).encode()).hexdigest()
