@@ -26,6 +26,7 @@ from shotnoise.sensor.law import KSigma, NoiseLaw
 
 ISOS = (800, 1600, 3200, 6400)
 STRENGTHS = (0.4, 0.55, 0.7, 0.85, 1.0)
+WRONG_AT, WRONG = 3200, (0.5, 0.67, 0.8, 0.9, 1.1, 1.25, 1.5, 2.0)
 CHOSEN = 0.55  # by --choose
 
 
@@ -110,6 +111,13 @@ def main() -> None:
                 f"{row['brightness_stops']:7.4f}",
                 flush=True,
             )
+    print(f"\n{options.model} at ISO {WRONG_AT}, told noise that is stronger or weaker than the truth")
+    content["wrong_law"] = {}
+    model: Any = methods[options.model]
+    for factor in WRONG:
+        row = measure(lambda noisy, law, f=factor: model(noisy, law.scaled(f)), WRONG_AT, options.sets, options.limit)
+        content["wrong_law"][factor] = row
+        print(f"standard deviation x {factor:<5g} {row['psnr']:7.2f} {row['ssim']:7.4f} {row['psnr_developed']:13.2f}")
     if options.json is not None:
         options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

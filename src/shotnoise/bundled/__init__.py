@@ -8,7 +8,10 @@ from shotnoise.errors import ModelError, nearest
 __all__ = ["BUNDLED", "find_model"]
 
 # name -> (file in this folder, summary)
-BUNDLED = {"photo": ("photo.onnx", "photographs, white noise up to sigma 55; the default")}
+BUNDLED = {
+    "photo": ("photo.onnx", "photographs, white noise up to sigma 55; the default for pictures"),
+    "raw": ("raw.onnx", "RAW of any Bayer camera at any ISO; the default for RAW files"),
+}
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
