@@ -32,7 +32,7 @@ class Blur:
 
 def under_test(monkeypatch, engine):
     monkeypatch.setattr(model, "find_model", lambda name: name)
-    monkeypatch.setattr(model, "open_engine", lambda name, choice: engine)
+    monkeypatch.setattr(model, "open_engine", lambda name, choice, network: engine)
     return ModelUnderTest("blur")
 
 

@@ -101,7 +101,7 @@ def test_rows(few):
     dncnn, ffdnet, ridnet = compare((1, 4, 63, 64))
     assert (dncnn.channels, dncnn.macs, dncnn.field, dncnn.halo) == (4, 63 * 64 * 9 * 64 * (4 + 15 * 64 + 4), 35, 17)
     assert dncnn.kmac_per_pixel == round(dncnn.macs / (63 * 64 * 1000), 2)
-    assert dncnn.remark == "published for 1 channels"
+    assert dncnn.remark == "published for 1 channel"
     assert ffdnet.remark == "counted at 64x64, published for 3 channels"
     assert (ridnet.channels, ridnet.macs, ridnet.field) == (3, None, None)
     assert ridnet.remark == "takes 3 channels and no others"

@@ -89,7 +89,7 @@ def _side_by_side(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) 
                     try:
                         with _deaf_children():
                             running[pool.submit(_denoise_in_worker, waiting[-1])] = waiting[-1]
-                    except (BrokenProcessPool, OSError) as error:  # OSError: it broke a moment ago
+                    except (BrokenProcessPool, OSError, ValueError) as error:  # the latter: it broke a moment ago
                         if not started:
                             raise EngineError(f"cannot start {jobs} processes ({error}); try fewer jobs") from None
                         broken = True

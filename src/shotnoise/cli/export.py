@@ -9,7 +9,7 @@ import typer
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a checkpoint (.safetensors, .pth).")],
+    model: Annotated[Path, typer.Argument(help="A run folder, or a checkpoint (.safetensors, .pth, .mat ...).")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx to write.")],
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Fix the picture size; free by default.")] = None,
     network: Annotated[

@@ -24,15 +24,18 @@ class TorchEngine:
         path: a run folder, one of our checkpoints, or an official one that is recognised.
         threads: CPU threads; None leaves it to torch.
         reason: why this engine was chosen.
+        network: the architecture, where it cannot be recognised; see :func:`shotnoise.networks.load`.
     """
 
     card: Card
 
-    def __init__(self, path: Path, *, threads: int | None = None, reason: str = "asked for") -> None:
-        network, card = load_with_card(path)
-        self.card = card or bare_card(network, path)
+    def __init__(
+        self, path: Path, *, threads: int | None = None, reason: str = "asked for", network: str | None = None
+    ) -> None:
+        model, card = load_with_card(path, network=network)
+        self.card = card or bare_card(model, path)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = network.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._network = model.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._reason = reason
         if threads is not None:
             torch.set_num_threads(threads)
