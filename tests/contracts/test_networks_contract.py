@@ -14,65 +14,7 @@ from shotnoise.networks.checkpoint import save_checkpoint
 from shotnoise.networks.network import Network
 from shotnoise.networks.reach import measure_reach
 from shotnoise.tiling import plan_tiles
-
-# The smallest sensible configuration of each, so that the suite stays fast; "name+what" is a second one of a network.
-SMALL = {
-    "cycleisp-denoiser": {"n_feats": 8, "num_rrg": 1, "num_dab": 2, "reduction": 1},
-    "cycleisp-denoiser+rgb": {
-        "in_nc": 3,
-        "level": "none",
-        "n_feats": 8,
-        "num_rrg": 1,
-        "num_dab": 1,
-        "reduction": 1,
-    },
-    "dncnn": {"nc": 8, "nb": 5},
-    "drunet": {"nc": [4, 4, 8, 8], "nb": 1},
-    "drunet+pooled": {
-        "nc": [4, 4, 8, 8],
-        "nb": 1,
-        "bias": True,
-        "downsample_mode": "avgpool",
-        "upsample_mode": "pixelshuffle",
-    },
-    "fdncnn": {"nc": 8, "nb": 5},
-    "ffdnet": {"nc": 8, "nb": 5},
-    "grdn": {"numofmodules": 1, "numforrg": 1, "numofrdb": 1, "numofconv": 2, "numoffilters": 16},
-    "grdn+raw": {
-        "input_channel": 1,
-        "numofmodules": 0,
-        "numforrg": 1,
-        "numofrdb": 2,
-        "numofconv": 2,
-        "numoffilters": 64,
-        "relu": True,
-        "rgb_range": 1,
-        "bgr": False,
-    },
-    "ircnn": {"nc": 8},
-    "mprnet": {"n_feat": 12, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1, "reduction": 1},
-    "nafnet": {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
-    "nafnet-local": {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1], "dec_blk_nums": [1]},
-    "neighbor2neighbor-unet": {"n_feature": 8},
-    "neighbor2neighbor-unet+blindspot": {"n_feature": 8, "blindspot": True},
-    "noise2noise-unet": {"n_feature": 8},
-    "pmrid": {"width": 4, "blocks": [1, 1, 1, 1]},
-    "raw-attention": {},
-    "raw-unet": {"width": 4},
-    "restormer": {"dim": 4, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 1, 2, 2]},
-    "restormer+biased": {
-        "dim": 4,
-        "num_blocks": [1, 1, 1, 1],
-        "num_refinement_blocks": 1,
-        "heads": [1, 1, 1, 1],
-        "bias": True,
-        "layer_norm": "WithBias",
-    },
-    "ridnet": {"n_feats": 8, "reduction": 1},
-    "scunet": {"config": [2, 0, 0, 1, 0, 0, 1], "dim": 8, "head_dim": 4, "window_size": 4},
-    "shotnet": {"widths": [8, 8], "encoder": [1, 1], "decoder": [1]},
-    "unprocessing-denoiser": {"width": 4},
-}
+from small_networks import SMALL
 
 # Their tensors are also those of another network, so they must be called by name.
 NAMED = ["ircnn", "nafnet-local"]

@@ -214,6 +214,7 @@ def test_ctrl_c_keeps_what_was_learned(pictures, tmp_path):
             message = process.communicate(timeout=30)[1]
         process.kill()  # nothing to a process that has ended; without it a failure here would wait for ever
     assert process.returncode == 130, message
+    assert message.endswith("stopped\n"), message
     assert "Traceback" not in message
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert state["global_step"] >= 5

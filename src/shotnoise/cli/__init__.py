@@ -44,6 +44,9 @@ VERBS = Table(
 )
 
 
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """Entry point of the `shotnoise` command."""
     sys.exit(run(sys.argv[1:]))
@@ -59,6 +62,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = typer.main.get_command(_app()).main(list(arguments), prog_name="shotnoise", standalone_mode=False)
         sys.stdout.flush()
+        if status == _INTERRUPTED:  # what typer makes of Ctrl-C
+            sys.stderr.write("stopped\n")
     except ShotnoiseError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -66,9 +71,6 @@ def run(arguments: Sequence[str]) -> int:
         if hasattr(error, "show"):
             error.show()
         return int(getattr(error, "exit_code", 2))
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("stopped\n")
-        return 130
     except BrokenPipeError:  # `shotnoise ... | head`: nobody reads on, and that is fine
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
