@@ -165,6 +165,22 @@ def test_an_unexpected_exception_costs_one_file(pictures, model, tmp_path, monke
     assert report.count("done") == 1
 
 
+@pytest.mark.parametrize("other", [ImportError, ModelError])
+def test_the_order_to_leave_is_no_failure_of_the_file_under_way(pictures, model, tmp_path, monkeypatch, other):
+    """It may arrive while a library is being loaded, which then reports a failed import."""
+    import shotnoise.batch.file as work
+
+    def told_to_leave(path):
+        try:
+            raise SystemExit(143)
+        except SystemExit as leaving:
+            raise other("initialization failed") from leaving
+
+    monkeypatch.setattr(work, "open_image", told_to_leave)
+    with pytest.raises(SystemExit, match="143"):
+        denoise_files([pictures / "a.png"], tmp_path / "out/", options=Options(model))
+
+
 def test_an_output_folder_that_cannot_be_made(pictures, model, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     report = denoise_files([pictures / "a.png"], tmp_path / "file" / "out/", options=Options(model))

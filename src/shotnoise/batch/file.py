@@ -100,15 +100,26 @@ def denoise_file(workers: Workers, job: Job, progress: Progress | None) -> FileR
     work = _denoise_raw if job.place.kind == "raw" else _denoise_picture
     try:
         facts = work(workers, job.place, progress)
-    except ShotnoiseError as error:
-        return FileReport.of(job.place, "failed", error=naming(job.input, str(error)))
-    except (OSError, MemoryError) as error:
-        return FileReport.of(job.place, "failed", error=naming(job.input, str(error) or "not enough memory"))
     except Exception as error:  # a defect of ours must not cost a night of work on the other files
-        logger.exception("%s: unexpected error", job.input)
-        reason = f"unexpected {type(error).__name__}: {error}"
-        return FileReport.of(job.place, "failed", error=naming(job.input, reason))
+        if (leaving := _exit_behind(error)) is not None:
+            raise leaving from None
+        return FileReport.of(job.place, "failed", error=naming(job.input, _reason(job, error)))
     return FileReport.of(job.place, "done", seconds=time.perf_counter() - started, **facts)
+
+
+def _exit_behind(error: BaseException) -> SystemExit | None:
+    """The order to leave that came while a library was being loaded, which makes a failed import of it."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, SystemExit):
+        seen = seen.__cause__ or seen.__context__
+    return seen
+
+
+def _reason(job: Job, error: Exception) -> str:
+    if isinstance(error, ShotnoiseError | OSError | MemoryError):
+        return str(error) or "not enough memory"
+    logger.error("%s: unexpected error", job.input, exc_info=error)
+    return f"unexpected {type(error).__name__}: {error}"
 
 
 def _denoise_picture(workers: Workers, place: Place, progress: Progress | None) -> dict[str, Any]:
