@@ -109,6 +109,8 @@ def _side_by_side(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) 
             _end([process for process in multiprocessing.active_children() if process not in others])
             raise
         finally:
+            if broken:  # a process that was just being started when the pool broke would be waited for in vain
+                _end([process for process in multiprocessing.active_children() if process not in others])
             pool.shutdown(cancel_futures=True)
 
 
