@@ -137,3 +137,16 @@ def test_odd_sizes_go_through_the_runner(name, arguments):
     padded = np.pad(noisy, ((0, -height % step), (0, -width % step), (0, 0)), mode="reflect").transpose(2, 0, 1)
     expected = network(torch.from_numpy(padded)[None])[:, :, :height, :width]
     torch.testing.assert_close(clean, expected, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("S", 939_212), ("M", 6_623_564)])
+def test_shotnet_comes_in_sizes(size, parameters):
+    network = create("shotnet", size=size)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+    stated = create("shotnet", **type(network).arguments_from(network.state_dict()))
+    assert [*stated.state_dict()] == [*network.state_dict()]
+
+
+def test_shotnet_of_an_unknown_size():
+    with pytest.raises(ModelError, match="size is 'L'; expected 'S' or 'M'"):
+        create("shotnet", size="L")

@@ -119,6 +119,19 @@ def test_refusals(options, words):
         RawPlanes(**{"pictures": [colours(16)], "noise": poisson_gaussian(), "crop": 8} | options)
 
 
+def test_the_level_goes_with_what_the_network_sees():
+    def draw(k_sigma):
+        return RawPlanes(pictures=[colours(64)], noise=poisson_gaussian(), crop=63, k_sigma=k_sigma).draw(seeded())
+
+    plain, root = draw(None), draw(ROOT)
+    k, s2 = plain.law
+    assert torch.equal(plain.level, (k * plain.noisy + s2).clamp_min(0).sqrt())
+    error = plain.noisy - plain.clean
+    assert (error / plain.level).std() == pytest.approx(1, rel=0.03)
+    assert root.level.shape == (1, 1, 1)
+    assert float(root.level) == ROOT["gain"]
+
+
 def test_a_mosaic_and_its_planes_agree_with_torch():
     mosaic = np.arange(36, dtype=np.float32).reshape(6, 6)
     planes = split(mosaic, "RGGB")

@@ -103,6 +103,16 @@ def test_the_root_makes_the_noise_alike_at_every_iso():
             assert stable.std() == pytest.approx(0.5, rel=0.02)
 
 
+def test_the_level_is_the_spread_behind_the_transform():
+    rng = np.random.default_rng(5)
+    law = published_profile("oppo-reno-10x").at(3200)
+    z = law.k[0] * rng.poisson(0.5 / law.k[0], 200_000) + rng.normal(0, np.sqrt(law.s2[0]), 200_000)
+    for transform in (KSigma(gain=0.3), KSigma(gain=0.3, root=True)):
+        spread = transform.forward(z, law.k[0], law.s2[0]).std()
+        assert np.mean(transform.level(z, law.k[0], law.s2[0])) == pytest.approx(spread, rel=0.01)
+    assert KSigma().level(np.array([-1.0]), law.k[0], law.s2[0])[0] == 0
+
+
 def test_variance_stays_that_without_light_below_black():
     law = NoiseLaw((1e-4, 2e-4), (1e-6, 2e-6))
     np.testing.assert_allclose(law.variance(np.array([-0.1, 0, 0.5]), 1), [2e-6, 2e-6, 1.02e-4])

@@ -47,9 +47,10 @@ class ModelUnderTest:
             raise ModelError("this model needs the noise law of the sensor, and the protocol gives none")
         transform = KSigma(**self.card.k_sigma.model_dump())
         k, s2 = (np.resize(np.array(values, np.float32), len(noisy))[:, None, None] for values in (told.k, told.s2))
-        return transform.inverse(self._tiled(transform.forward(noisy, k, s2), None), k, s2)
+        level = transform.gain if transform.root else None
+        return transform.inverse(self._tiled(transform.forward(noisy, k, s2), level), k, s2)
 
-    def _tiled(self, noisy: npt.NDArray[np.float32], told: Told) -> npt.NDArray[np.float32]:
+    def _tiled(self, noisy: npt.NDArray[np.float32], told: Told | None) -> npt.NDArray[np.float32]:
         level = None
         if self.card.level == "sigma":
             if not isinstance(told, float):

@@ -90,10 +90,14 @@ class RawPlanes(PairSource):
             noisy = clean + (noisy - clean) * float(torch.rand((), generator=generator))
         wrong = torch.randn(2, 1, 1, 1, generator=generator)
         told = law * (self.jitter * wrong).exp()
+        k, s2 = told
         if self.k_sigma is None:
-            return Sample(noisy=noisy, target=clean, clean=clean, law=told)
-        seen, target = (self.k_sigma.forward(values, told[0], told[1]) for values in (noisy, clean))
-        return Sample(noisy=seen, target=target, clean=clean, law=told)
+            level = (k * noisy + s2).clamp_min(0).sqrt()
+            return Sample(noisy=noisy, target=clean, clean=clean, level=level, law=told)
+        seen, target = (self.k_sigma.forward(values, k, s2) for values in (noisy, clean))
+        level = self.k_sigma.level(noisy, k, s2)
+        level = torch.full((1, 1, 1), level) if self.k_sigma.root else level
+        return Sample(noisy=seen, target=target, clean=clean, level=level, law=told)
 
     def to_unit(self, values: Tensor, batch: Batch) -> Tensor:
         """Normalised counts again."""

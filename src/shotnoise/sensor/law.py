@@ -89,5 +89,12 @@ class KSigma:
         result: Values = k * f - s2 / k
         return result
 
+    def level(self, x: Values, k: Any, s2: Any) -> Any:
+        """The standard deviation of the noise behind the transform, at noisy counts x; a number behind the root."""
+        if self.root:
+            return self.gain
+        f = x / k + s2 / (k * k)  # its variance is its mean
+        return self.gain * ((f + abs(f)) / 2) ** 0.5
+
 
 _ROOT = 0.375**0.5
