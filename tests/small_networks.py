@@ -4,6 +4,7 @@
 """
 
 SMALL = {
+    "cycleisp": {"n_feats": 8, "num_rrg": 1, "num_dab": 1, "reduction": 1, "ccm_num_rrg": 1, "ccm_num_dab": 1},
     "cycleisp-denoiser": {"n_feats": 8, "num_rrg": 1, "num_dab": 2, "reduction": 1},
     "cycleisp-denoiser+rgb": {
         "in_nc": 3,
@@ -36,6 +37,8 @@ SMALL = {
         "rgb_range": 1,
         "bgr": False,
     },
+    "invdn": {"block_num": [1, 1], "width": 8},
+    "invdn+dense": {"block_num": [1], "scale": 2, "subnet": "dense", "width": 8, "downsampling": "learned"},
     "ircnn": {"nc": 8},
     "mprnet": {"n_feat": 12, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1, "reduction": 1},
     "nafnet": {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},

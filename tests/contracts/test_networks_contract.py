@@ -32,12 +32,28 @@ def small(name: str) -> Network:
     network = create(name.partition("+")[0], **SMALL[name])
     with torch.no_grad():  # no weight may hide behind a zero initialisation
         for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape))
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn(parameter.shape))
     return network.eval()
 
 
 def level_for(network: Network, batch: int) -> torch.Tensor | None:
     return None if network.level == "none" else torch.linspace(0.02, 0.2, batch).view(batch, 1, 1, 1)
+
+
+def latent_for(network: Network, pictures: torch.Tensor) -> torch.Tensor | None:
+    if network.latent_shape is None:
+        return None
+    channels, reduction = network.latent_shape
+    height, width = pictures.shape[2] // reduction, pictures.shape[3] // reduction
+    numbers = torch.Generator().manual_seed(1)
+    return torch.randn(len(pictures), channels, height, width, generator=numbers, dtype=pictures.dtype)
+
+
+def reduced(window: tuple[slice, slice], network: Network) -> tuple[slice, ...]:
+    """A window of the picture in the latent."""
+    _, reduction = network.latent_shape
+    return tuple(slice(side.start // reduction, side.stop // reduction) for side in window)
 
 
 def test_the_table_is_complete():
@@ -61,15 +77,18 @@ def test_shape_is_kept_at_every_multiple(name):
         shape = (2, network.channels, 32 * rows, 32 * columns)
         if 32 % network.multiple:
             shape = (2, network.channels, network.multiple * rows, network.multiple * columns)
-        assert network(torch.rand(shape), level_for(network, 2)).shape == shape
+        pictures = torch.rand(shape)
+        assert network(pictures, level_for(network, 2), latent_for(network, pictures)).shape == shape
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_gradient_reaches_every_parameter(name):
     network = small(name).train()
-    loss = network(torch.rand(2, network.channels, 32, 32), level_for(network, 2)).square().mean()
+    pictures = torch.rand(2, network.channels, 32, 32)
+    loss = network(pictures, level_for(network, 2), latent_for(network, pictures)).square().mean()
     loss.backward()
-    dead = [key for key, value in network.named_parameters() if value.grad is None or not value.grad.any()]
+    trained = {key: value for key, value in network.named_parameters() if value.requires_grad}
+    dead = [key for key, value in trained.items() if value.grad is None or not value.grad.any()]
     assert not dead
 
 
@@ -77,11 +96,11 @@ def test_gradient_reaches_every_parameter(name):
 def test_training_lowers_the_loss(name):
     network = small(name).train()
     noisy = torch.rand(2, network.channels, 32, 32)
-    level, clean = level_for(network, 2), 0.5 * noisy
+    level, latent, clean = level_for(network, 2), latent_for(network, noisy), 0.5 * noisy
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     losses = []
     for _ in range(6):
-        loss = (network(noisy, level) - clean).abs().mean()
+        loss = (network(noisy, level, latent) - clean).abs().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -93,9 +112,22 @@ def test_training_lowers_the_loss(name):
 def test_samples_of_a_batch_do_not_mix(name):
     network = small(name)
     pictures, level = torch.rand(2, network.channels, 32, 32), level_for(network, 2)
-    together = network(pictures, level)
-    alone = network(pictures[1:], None if level is None else level[1:])
+    latent = latent_for(network, pictures)
+    together = network(pictures, level, latent)
+    alone = network(pictures[1:], None if level is None else level[1:], None if latent is None else latent[1:])
     torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_result_repeats_and_follows_the_latent(name):
+    """Without a latent, a network that wants one draws the same numbers every time."""
+    network = small(name)
+    pictures, level = torch.rand(1, network.channels, 32, 32), level_for(network, 1)
+    once = network(pictures, level)
+    torch.rand(1)
+    assert torch.equal(network(pictures, level), once)
+    if network.latent_shape is not None:
+        assert not torch.allclose(network(pictures, level, latent_for(network, pictures)), once)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -130,12 +162,13 @@ def test_reach_is_exact(name):
     level = None if level is None else level.double()
     centre = side // 2 // step * step
     with torch.no_grad():
-        before = network(picture, level)
+        latent = latent_for(network, picture)
+        before = network(picture, level, latent)
         worst = 0
         for phase in {0, step - 1}:
             touched = picture.clone()
             touched[:, :, centre + phase] += 100
-            rows = (network(touched, level) != before).any(1)[0].any(1).nonzero()
+            rows = (network(touched, level, latent) != before).any(1)[0].any(1).nonzero()
             worst = max(worst, int((rows - centre - phase).abs().max()))
     assert worst <= reach
     assert worst >= 0.8 * reach  # small activations may be cut off on the way, large parts may not
@@ -153,9 +186,11 @@ def test_tiles_with_the_measured_context_change_nothing(name):
     picture, level = torch.rand(1, network.channels, height, width, dtype=torch.float64), level_for(network, 1)
     level = None if level is None else level.double()
     with torch.no_grad():
-        whole = network(picture, level)
+        latent = latent_for(network, picture)
+        whole = network(picture, level, latent)
         for tile in plan.tiles:
-            kept = network(picture[:, :, *tile.read], level)[:, :, *tile.keep]
+            part = None if latent is None else latent[:, :, *reduced(tile.read, network)]
+            kept = network(picture[:, :, *tile.read], level, part)[:, :, *tile.keep]
             torch.testing.assert_close(kept, whole[:, :, *tile.write], atol=1e-9, rtol=1e-9)
 
 
@@ -179,7 +214,8 @@ def test_the_published_configuration_runs(name):
     network = create(name).eval()
     side = max(32, network.multiple)
     with torch.no_grad():
-        result = network(torch.rand(1, network.channels, side, side), level_for(network, 1))
+        pictures = torch.rand(1, network.channels, side, side)
+        result = network(pictures, level_for(network, 1), latent_for(network, pictures))
     assert result.shape == (1, network.channels, side, side)
     assert result.isfinite().all()
     arguments = type(network).arguments_from(network.state_dict())
@@ -219,6 +255,13 @@ def test_unknown_names_and_options_get_the_nearest():
         ("mprnet", {"out_c": 1}, "must equal out_c 1"),
         ("grdn", {"numforrg": 5}, "expected a multiple of numforrg"),
         ("cycleisp-denoiser", {"level": "map"}, "expected 'none' or 'sigma'"),
+        ("invdn", {"channel_in": 4}, "must equal channel_out 3"),
+        ("invdn", {"scale": 3}, "expected 2, 4, 8, ..., a power of 2"),
+        ("invdn", {"block_num": [8]}, "for each of the 2 halvings of scale 4"),
+        ("invdn", {"block_num": [8, 0]}, "a number of at least 1"),
+        ("invdn", {"subnet": "DBNet"}, "expected residual or dense"),
+        ("invdn", {"downsampling": "wavelet"}, "expected haar or learned"),
+        ("invdn", {"clamp": 0}, "expected a positive number"),
         ("pmrid", {"blocks": [1]}, "expected four numbers"),
         ("shotnet", {"widths": [8]}, "one decoder number fewer"),
         ("shotnet", {"level": "map"}, "expected 'none' or 'sigma'"),

@@ -10,6 +10,7 @@ from shotnoise.networks.reach import measure_field, measure_reach
 # As deep as published, and narrow.
 NARROW = {
     "drunet": {"nc": [4, 4, 4, 4]},
+    "invdn": {"width": 2},
     "neighbor2neighbor-unet": {"n_feature": 4},
     "noise2noise-unet": {"n_feature": 4},
     "pmrid": {"width": 4},
@@ -17,7 +18,7 @@ NARROW = {
     "scunet": {"dim": 16, "head_dim": 8},
     "unprocessing-denoiser": {"width": 2},
 }
-SLOW = ["scunet", "noise2noise-unet", "pmrid"]  # the first takes minutes: its windows ask for wide pictures
+SLOW = ["invdn", "scunet", "noise2noise-unet", "pmrid"]  # minutes for scunet: its windows ask for wide pictures
 
 
 @pytest.fixture(autouse=True)

@@ -189,7 +189,7 @@ def test_stacks_of_convolutions_are_told_apart(tmp_path):
 
 def test_strangers_are_not_mistaken(tmp_path):
     torch.save({"stem.weight": torch.ones(3, 3), "head.weight": torch.ones(3)}, tmp_path / "net.pth")
-    with pytest.raises(ModelError, match="its 2 tensors do not look like any of cycleisp-denoiser, dncnn, drunet"):
+    with pytest.raises(ModelError, match="its 2 tensors do not look like any of cycleisp, cycleisp-denoiser, dncnn"):
         load(tmp_path / "net.pth")
 
 
@@ -237,6 +237,7 @@ def test_bad_safetensors_header(shared):
         ),
         ("scunet", {}, 17_946_072, 78.74),
         ("scunet", {"in_nc": 1}, 17_943_768, 78.59),
+        ("cycleisp", {}, 7_451_787, 273.24),
         ("cycleisp-denoiser", {}, 2_838_404, 184.37),
         ("cycleisp-denoiser", {"in_nc": 3, "level": "none"}, 2_834_947, 184.14),
         ("cycleisp-denoiser", {"level": "none"}, 2_836_100, None),

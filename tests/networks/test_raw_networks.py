@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from shotnoise.errors import ModelError
+from shotnoise.isp.mosaic import doubled
 from shotnoise.networks import create, load
 from shotnoise.networks.pmrid import PMRID
-from shotnoise.networks.unprocessing_denoiser import _double
 from shotnoise.tiling import plan_tiles, read_tile
 
 # Slope and summand in counts of the published code, which maps every ISO to 1600.
@@ -94,7 +94,7 @@ def test_unprocessing_denoiser_doubles_as_early_tensorflow():
     """Sample i of the result is what stands at i / 2, with the last value repeated behind the end."""
     x = torch.tensor([1.0, 3.0, 4.0, 0.0]).view(1, 1, 4, 1)
     expected = np.interp(np.arange(8) / 2, np.arange(4), [1, 3, 4, 0])
-    np.testing.assert_allclose(_double(x, 2).flatten().numpy(), expected)
+    np.testing.assert_allclose(doubled(x, 2).flatten().numpy(), expected)
 
 
 @pytest.mark.parametrize("iso", ANCHORED)

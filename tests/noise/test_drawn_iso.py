@@ -31,7 +31,7 @@ def test_the_law_is_that_of_the_iso(name, options):
     [
         ("gaussian", {"sigma": 25}),
         ("poisson-gaussian", {"k": 0.01}),
-        ("poisson-gaussian", {"unprocessing": True}),
+        ("poisson-gaussian", {"levels": "brooks"}),
         ("physics", {"camera": "sony-a7s2"}),
     ],
 )

@@ -50,8 +50,8 @@ def test_what_the_published_phone_does_at_iso_400():
     assert (k, s2) == pytest.approx((2.5912e-4, 5.3215e-7), rel=1e-4)
 
 
-def test_the_unprocessing_law():
-    noise = PoissonGaussian(unprocessing=True)
+def test_the_levels_of_brooks():
+    noise = PoissonGaussian(levels="brooks")
     k, s2 = noise.law(noise.draw(5000, generator()))[:, :, 0, 0, 0].double().unbind(1)
     assert float(k.log().min()) == pytest.approx(math.log(1e-4), abs=0.01)
     assert float(k.log().max()) == pytest.approx(math.log(0.012), abs=0.01)
@@ -59,6 +59,84 @@ def test_the_unprocessing_law():
     rest = s2.log() - 2.18 * k.log() - 1.20
     assert float(rest.mean()) == pytest.approx(0, abs=4 * 0.26 / 5000**0.5)
     assert float(rest.std()) == pytest.approx(0.26, rel=4 / 10_000**0.5)
+
+
+@pytest.mark.parametrize(
+    ("levels", "shots", "line", "mean", "spread", "ends"),
+    [
+        ("dnd", (1e-4, 0.012), (2.18, 1.20, 0.26), -5.24, 1.33, (-8.4, -2.3)),
+        ("sidd", (6.8674e-4, 0.02194856), (1.85, 0.30, 0.20), -4.16, 0.83, None),
+    ],
+)
+def test_the_levels_of_cycleisp(levels, shots, line, mean, spread, ends):
+    """Decimal logarithms; the numbers at the end were measured on the authors' distributions over as many draws."""
+    noise = PoissonGaussian(levels=levels)
+    k, s2 = noise.law(noise.draw(20_000, generator()))[:, :, 0, 0, 0].double().log10().unbind(1)
+    slope, offset, deviation = line
+    assert 10 ** float(k.min()) == pytest.approx(shots[0], rel=0.003)
+    assert 10 ** float(k.max()) == pytest.approx(shots[1], rel=0.003)
+    rest = s2 - slope * k - offset
+    assert float(rest.mean()) == pytest.approx(0, abs=4 * deviation / 20_000**0.5)
+    assert float(rest.std()) == pytest.approx(deviation, rel=4 / 40_000**0.5)
+    assert float(s2.mean()) == pytest.approx(mean, abs=0.03)
+    assert float(s2.std()) == pytest.approx(spread, abs=0.02)
+    if ends is not None:
+        assert (float(s2.min()), float(s2.max())) == pytest.approx(ends, abs=0.25)
+
+
+def test_the_base_of_the_logarithm_matters():
+    """The same line in decimal logarithms: read noise of 4.8 times the variance at the same shot noise."""
+    laws = [
+        noise.law(noise.draw(20_000, generator()))[:, :, 0, 0, 0].double().log().unbind(1)
+        for noise in (PoissonGaussian(levels=levels) for levels in ("brooks", "dnd"))
+    ]
+    (k, natural), (same, decimal) = laws
+    assert torch.equal(k, same)
+    assert math.exp(float((decimal - natural).mean())) == pytest.approx(10**1.2 / math.e**1.2, rel=0.02)
+
+
+@pytest.mark.parametrize("levels", ["brooks", "dnd", "sidd"])
+def test_the_variance_of_levels_is_the_mean_of_what_is_drawn(levels):
+    noise = PoissonGaussian(levels=levels, shot="gaussian")
+    clean = torch.tensor([0.0, 0.1, 0.4, 1.0]).view(1, 4, 1, 1)
+    k, s2 = noise.law(noise.draw(200_000, generator())).double().unbind(1)
+    torch.testing.assert_close(
+        noise.variance(clean).double(), (k * clean + s2).mean(0, keepdim=True), rtol=0.05, atol=0
+    )
+
+
+def test_read_noise_given_as_a_variance():
+    noise = PoissonGaussian(k=0.01, s2=1e-4)
+    k, s2 = noise.law(noise.draw(1, generator()))[0, :, 0, 0, 0].tolist()
+    assert (k, s2) == pytest.approx((0.01, 1e-4))
+    noise = PoissonGaussian(k=[1e-3, 1e-2], s2=[1e-6, 1e-4])
+    s2 = noise.law(noise.draw(4000, generator()))[:, 1, 0, 0, 0]
+    assert 1e-6 <= s2.min() <= s2.max() <= 1e-4
+    assert float(s2.log10().mean()) == pytest.approx(-5, abs=0.05)
+    assert noise.variance(torch.zeros(1, 4, 1, 1)).flatten().tolist() == pytest.approx([float(s2.mean())] * 4, rel=0.05)
+
+
+def test_normal_noise_has_the_same_variance_and_no_skew():
+    clean = torch.tensor([0.0, 0.02, 0.2, 0.8]).view(1, 4, 1, 1).expand(4, -1, 160, 160)
+    for shot, lobsided in (("gaussian", 0.0), ("poisson", 1.0)):
+        noise = PoissonGaussian(k=0.05, s2=1e-3, shot=shot)
+        error = (noise.sample(clean, generator()) - clean).double()
+        expected = noise.variance(clean)[0, :, 0, 0].double()
+        assert (error.mean((0, 2, 3)).abs() < 4 * (expected / (4 * 160**2)).sqrt()).all()
+        torch.testing.assert_close(error.var((0, 2, 3)), expected, rtol=0.03, atol=0)
+        third = (error**3).mean((0, 2, 3))  # k^2 x for photons
+        torch.testing.assert_close(third[2:], lobsided * 0.05**2 * clean[0, 2:, 0, 0].double(), rtol=0.15, atol=8e-5)
+
+
+def test_clipped_as_cycleisp_trains():
+    clean = torch.rand(2, 4, 32, 32)
+    options = {"levels": "dnd", "shot": "gaussian"}
+    free, clipped = (
+        PoissonGaussian(**options, **ends).sample(clean, generator())
+        for ends in ({}, {"saturate": True, "pedestal": 0})
+    )
+    assert free.min() < 0
+    assert torch.equal(clipped, free.clamp(0, 1))
 
 
 def test_counts_are_whole_and_the_converter_ends_at_black_and_white():
@@ -96,7 +174,12 @@ def test_isos_are_drawn_by_octaves_evenly_or_from_a_list():
     ("arguments", "error", "words"),
     [
         ({}, RecipeError, "needs one source of its parameters"),
-        ({"k": 0.1, "unprocessing": True}, RecipeError, "needs one source"),
+        ({"k": 0.1, "levels": "dnd"}, RecipeError, r"needs one source .* levels: brooks \| dnd \| sidd"),
+        ({"levels": "brook"}, RecipeError, r"noise\.levels is 'brook': did you mean 'brooks'"),
+        ({"levels": "dnd", "electrons": 2}, RecipeError, r"noise\.electrons and noise\.s2 go with noise\.k"),
+        ({"k": 0.1, "s2": 0.1, "electrons": 2}, RecipeError, "both say how large the read noise is; give one"),
+        ({"k": 0.1, "s2": -1}, RecipeError, "s2 is -1; expected a number >= 0"),
+        ({"k": 0.1, "shot": "normal"}, RecipeError, "shot is 'normal'; expected poisson or gaussian"),
         ({"k": 0.1, "iso": 100}, RecipeError, r"noise\.iso goes with noise\.profile"),
         ({"k": 0}, RecipeError, "k is 0; expected a number > 0"),
         ({"k": 0.1, "pedestal": -1}, RecipeError, "pedestal is -1"),

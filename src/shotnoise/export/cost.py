@@ -20,8 +20,11 @@ from shotnoise.networks import NETWORKS, Network, create
 __all__ = ["Cost", "cost", "create_for"]
 
 # What constructors call the channels that go in and come out.
-_INSIDE = ("in_nc", "in_c", "in_channels", "img_channel", "inp_channels", "input_channel", "input_channels")
-_OUTSIDE = ("out_nc", "out_c", "out_channels")
+_INSIDE = (
+    *("in_nc", "in_c", "in_channels", "img_channel", "channel_in", "inp_channels", "input_channel"),
+    "input_channels",
+)
+_OUTSIDE = ("out_nc", "out_c", "channel_out", "out_channels")
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,16 @@ def cost(network: Network, *, height: int, width: int, batch: int = 1) -> Cost:
     with torch.device("meta"):
         picture = torch.empty(batch, network.channels, rows, columns)
         level = None if network.level == "none" else torch.empty(batch, 1, 1, 1)
+        inputs: list[Tensor | None] = [picture, level]
+        if network.latent_shape is not None:
+            planes, reduction = network.latent_shape
+            inputs.append(torch.empty(batch, planes, rows // reduction, columns // reduction))
         held = (*network.named_parameters(), *network.named_buffers())
         state = {name: value.to("meta") for name, value in held}
-    counter, memory, attention = FlopCounterMode(display=False), _Memory(picture), _Attention()
+    counter, attention = FlopCounterMode(display=False), _Attention()
+    memory = _Memory(*(value for value in inputs if value is not None))
     with torch.no_grad(), memory, counter, attention:
-        torch.func.functional_call(network, state, (picture, level))
+        torch.func.functional_call(network, state, tuple(inputs))
     return Cost(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         macs=int(counter.get_total_flops()) // 2 + attention.macs,

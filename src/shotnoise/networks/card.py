@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from shotnoise.card import Card, Transform
+from shotnoise.card import Card, Latent, Transform
 from shotnoise.errors import ModelError
 from shotnoise.networks.field import halo_of
 from shotnoise.networks.network import Network
@@ -20,10 +20,12 @@ def measured(network: Network) -> dict[str, Any]:
     """The fields of a card that follow from the network itself."""
     if network.channels not in _KINDS:
         raise ModelError(f"a network of {network.channels} channels; expected 1 (gray), 3 (RGB) or 4 (packed RAW)")
+    shape = network.latent_shape
     return {
         "kind": _KINDS[network.channels],
         "channels": network.channels,
         "level": network.level,
+        "latent": None if shape is None else Latent(channels=shape[0], reduction=shape[1]),
         "multiple": network.multiple,
         "halo": halo_of(network),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),

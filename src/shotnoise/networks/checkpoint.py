@@ -23,7 +23,7 @@ from shotnoise.networks.containers import read_file
 from shotnoise.networks.network import Network
 from shotnoise.networks.zoo import NETWORKS
 
-__all__ = ["create", "load", "load_with_card", "read_state", "save_checkpoint"]
+__all__ = ["create", "filled", "load", "load_with_card", "read_state", "save_checkpoint"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +91,14 @@ def load_with_card(path: str | os.PathLike[str], *, network: str | None = None) 
     if card is not None and card.network and wanted in ("", card.network):
         name, arguments, state = card.network, dict(card.arguments), tensors
     else:
-        found = _choose(list(_search(tensors, wanted or None)), part, file)
+        try:
+            candidates = list(_search(tensors, wanted or None))
+        except ModelError as error:  # a network knows what they are, and that they are not all of it
+            raise ModelError(f"{file}: {error}") from None
+        found = _choose(candidates, part, file)
         name, arguments = found.only(file) if found else _by_name_alone(wanted, tensors, file)
         state = found.state if found else _nearest_state(tensors, name)
-    return _filled(name, arguments, state, file), card
+    return filled(name, arguments, state, file), card
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -248,7 +252,7 @@ def _nearest_state(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return max(everything(tensors), key=lambda state: len(expected & state.keys()))
 
 
-def _filled(name: str, arguments: dict[str, Any], state: Mapping[str, Tensor], file: Path) -> Network:
+def filled(name: str, arguments: dict[str, Any], state: Mapping[str, Tensor], file: Path) -> Network:
     """The network with these weights. Nothing of its size is allocated before it is known to be that of the file."""
     try:
         with torch.device("meta"):

@@ -18,75 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from shotnoise.errors import ModelError
+from shotnoise.networks.dual_attention import RecursiveGroup
 from shotnoise.networks.network import Network
 
-__all__ = ["CycleISPDenoiser", "RecursiveGroup"]
-
-
-class _ChannelAttention(nn.Module):
-    """Channels weighted by what their means say."""
-
-    def __init__(self, width: int, reduction: int) -> None:
-        super().__init__()
-        hidden = width // reduction
-        self.conv_du = nn.Sequential(
-            nn.Conv2d(width, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, width, 1), nn.Sigmoid()
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = x * self.conv_du(x.mean((2, 3), keepdim=True))
-        return result
-
-
-class _Spatial(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(2, 1, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.conv(x)
-        return result
-
-
-class _SpatialAttention(nn.Module):
-    """Pixels weighted by the largest and the mean of their channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.spatial = _Spatial()
-
-    def forward(self, x: Tensor) -> Tensor:
-        seen = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), dim=1)
-        return x * torch.sigmoid(self.spatial(seen))
-
-
-class _DualAttention(nn.Module):
-    """x + both attentions of conv(prelu(conv(x))), side by side."""
-
-    def __init__(self, width: int, reduction: int, slope: nn.PReLU) -> None:
-        super().__init__()
-        self.SA = _SpatialAttention()
-        self.CA = _ChannelAttention(width, reduction)
-        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), slope, nn.Conv2d(width, width, 3, padding=1))
-        self.conv1x1 = nn.Conv2d(2 * width, width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        seen = self.body(x)
-        correction: Tensor = self.conv1x1(torch.cat((self.SA(seen), self.CA(seen)), dim=1))
-        return x + correction
-
-
-class RecursiveGroup(nn.Module):
-    """x + convolution(blocks(x)): what all networks of CycleISP are made of."""
-
-    def __init__(self, width: int, count: int, reduction: int, slope: nn.PReLU) -> None:
-        super().__init__()
-        blocks = (_DualAttention(width, reduction, slope) for _ in range(count))
-        self.body = nn.Sequential(*blocks, nn.Conv2d(width, width, 3, padding=1))
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        correction: Tensor = self.body(x)
-        return x + correction
+__all__ = ["CycleISPDenoiser"]
 
 
 class CycleISPDenoiser(Network):

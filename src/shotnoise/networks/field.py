@@ -33,6 +33,7 @@ class Known:
 # By the names of the classes.
 KNOWN = {
     "DRUNet": Known({"nb": 4, "downsample_mode": "strideconv", "upsample_mode": "convtranspose"}, 185, 370),
+    "InvDN": Known({"block_num": [8, 8], "scale": 4, "subnet": "residual"}, 567, 1132),
     "Neighbor2NeighborUNet": Known({"blindspot": False}, 157, 248),
     "Noise2NoiseUNet": Known({}, 158, 248),
     "PMRID": Known({"blocks": [2, 2, 4, 4]}, 495, 951),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shotnoise.errors import ModelError
+from shotnoise.networks.dual_attention import SpatialAttention
 from shotnoise.networks.network import Network
 
 __all__ = ["GRDN"]
@@ -87,33 +88,11 @@ class _ChannelGate(nn.Module):
         return x * torch.sigmoid(gate)[:, :, None, None]
 
 
-class _Spatial(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(2, 1, 7, padding=3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.conv(x)
-        return result
-
-
-class _SpatialGate(nn.Module):
-    """Pixels weighted by the largest and the mean of their channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.spatial = _Spatial()
-
-    def forward(self, x: Tensor) -> Tensor:
-        seen = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), dim=1)
-        return x * torch.sigmoid(self.spatial(seen))
-
-
 class _Attention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.ChannelGate = _ChannelGate(width, max(width // 16, 1))
-        self.SpatialGate = _SpatialGate()
+        self.SpatialGate = SpatialAttention(7, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.SpatialGate(self.ChannelGate(x))

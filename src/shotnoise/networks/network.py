@@ -29,6 +29,9 @@ class Network(nn.Module):
     channels: int  # of input and output, without any level plane
     whole: ClassVar[bool] = False  # every pixel of the result depends on the whole picture: no tiling is exact
     k_sigma: ClassVar[KSigma | None] = None  # transform of packed RAW that the published weights expect
+    # Channels and reduction of the random input: (B, channels, H / reduction, W / reduction). Not named `latent`, which
+    # in official files is the name of a layer.
+    latent_shape: tuple[int, int] | None = None
 
     def forward(self, noisy: Tensor, level: Tensor | None = None, latent: Tensor | None = None) -> Tensor:
         """Denoise a batch.
@@ -37,7 +40,8 @@ class Network(nn.Module):
             noisy: (B, C, H, W) float, the range of the training data.
             level: noise standard deviation in units of `noisy`, (B, 1, 1, 1) or (B, 1, H, W); None where unused.
                 Networks for RAW that want it for every value also take (B, C, H, W).
-            latent: extra random input of networks that sample; None where unused.
+            latent: extra random input of networks with a `latent_shape`, standard normal; None where unused. Such a
+                network draws it itself from a generator with a fixed seed if None, so that the result repeats.
         """
         raise TypeError(f"{type(self).__name__} defines no forward pass")
 
@@ -45,6 +49,12 @@ class Network(nn.Module):
         """The noise level at every pixel, (B, planes, H, W), in units of the picture."""
         if level is None:
             raise ModelError(f"{type(self).__name__} wants the noise level: pass level=sigma in units of the picture")
+        if level.shape[1] > planes:
+            raise ModelError(
+                f"{type(self).__name__} takes one noise level, and was given one for each of {level.shape[1]} planes, "
+                "as the noise of RAW asks for; use it behind the root of the k-Sigma transform, or a network like "
+                "unprocessing-denoiser"
+            )
         return torch.zeros_like(noisy[:, :planes]) + level  # a sum, so that an exported file keeps its size free
 
     @classmethod

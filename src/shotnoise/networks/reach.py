@@ -14,7 +14,7 @@ __all__ = ["measure_field", "measure_reach"]
 
 
 @torch.no_grad()
-def measure_reach(network: Network, *, limit: int = 1024) -> int | None:
+def measure_reach(network: Network, *, limit: int = 2048) -> int | None:
     """Largest distance in pixels at which an input pixel can change an output pixel.
 
     All weights are replaced by positive numbers and all biases by zero, so that nothing cancels and an impulse
@@ -70,7 +70,7 @@ def measure_field(network: Network) -> int | None:
         shape[axis] = length
         picture = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
         with _Unrectified():
-            line = probe(picture, level).sum((0, 1)).select(3 - axis, narrow // 2)
+            line = probe(picture, level, _no_latent(probe, picture)).sum((0, 1)).select(3 - axis, narrow // 2)
         for position in {middle, middle + step - 1}:
             (gradient,) = torch.autograd.grad(line[position], picture, retain_graph=True)
             seen = gradient.ne(0).any(1)[0].any(3 - axis).nonzero()
@@ -93,6 +93,14 @@ def _positive(network: Network) -> Network:
     return probe
 
 
+def _no_latent(probe: Network, picture: Tensor) -> Tensor | None:
+    """Zeros where a network would draw numbers: only the picture shall change the result."""
+    if probe.latent_shape is None:
+        return None
+    channels, reduction = probe.latent_shape
+    return picture.new_zeros(len(picture), channels, *(side // reduction for side in picture.shape[2:]))
+
+
 class _Unrectified(TorchFunctionMode):
     """Within it, rectifiers are the identity."""
 
@@ -111,7 +119,7 @@ def _spread(probe: Network, length: int, positions: set[int], axis: int) -> int:
         picture = torch.zeros(shape, dtype=torch.float64)
         picture.select(axis, position).select(2, narrow // 2).fill_(1.0)
         with _Unrectified():
-            result: Tensor = probe(picture, level)
+            result: Tensor = probe(picture, level, _no_latent(probe, picture))
         changed = (result != 0).any(1)[0].any(3 - axis).nonzero()
         furthest = max(furthest, int((changed - position).abs().max()))
     return furthest

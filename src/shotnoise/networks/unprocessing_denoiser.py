@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shotnoise.isp.mosaic import doubled
 from shotnoise.networks.network import Network
 
 __all__ = ["UnprocessingDenoiser"]
@@ -29,15 +30,8 @@ def _stage(inside: int, outside: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _double(x: Tensor, axis: int) -> Tensor:
-    """Twice as many samples along an axis: old ones, and means of neighbours after each."""
-    count = x.shape[axis]
-    following = torch.cat((x.narrow(axis, 1, count - 1), x.narrow(axis, count - 1, 1)), dim=axis)
-    return torch.stack((x, (x + following) / 2), dim=axis + 1).flatten(axis, axis + 1)
-
-
 def _up(x: Tensor, skip: Tensor) -> Tensor:
-    return torch.cat((_double(_double(x, 2), 3), skip), dim=1)
+    return torch.cat((doubled(doubled(x, 2), 3), skip), dim=1)
 
 
 class UnprocessingDenoiser(Network):

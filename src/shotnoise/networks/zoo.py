@@ -7,6 +7,7 @@ __all__ = ["NETWORKS"]
 NETWORKS = Table(
     "network",
     {
+        "cycleisp": ("shotnoise.networks.cycleisp:CycleISP", "sRGB to RAW and back, for noise as in photographs"),
         "cycleisp-denoiser": (
             "shotnoise.networks.cycleisp_denoiser:CycleISPDenoiser",
             "attention to channels and places, for RAW with its variance or RGB",
@@ -16,6 +17,7 @@ NETWORKS = Table(
         "fdncnn": ("shotnoise.networks.dncnn:FDnCNN", "plain convolution stack for any noise level"),
         "ffdnet": ("shotnoise.networks.ffdnet:FFDNet", "plain stack at half resolution for any noise level"),
         "grdn": ("shotnoise.networks.grdn:GRDN", "groups of densely connected blocks, for photographs"),
+        "invdn": ("shotnoise.networks.invdn:InvDN", "invertible: clean at a quarter of the size, detail drawn anew"),
         "ircnn": ("shotnoise.networks.ircnn:IRCNN", "seven dilated convolutions that predict the noise"),
         "mprnet": ("shotnoise.networks.mprnet:MPRNet", "three stages: quarters, halves, the whole picture"),
         "nafnet": ("shotnoise.networks.nafnet:NAFNet", "U-Net of gates and channel attention, for photographs"),

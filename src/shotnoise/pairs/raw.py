@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from shotnoise.errors import RecipeError
+from shotnoise.isp import draw_cameras, unprocess
 from shotnoise.noise import NoiseModel
 from shotnoise.noise.model import Range, check_range
 from shotnoise.pairs.crops import Crops, add_noise
 from shotnoise.pairs.sample import Batch, PairSource, Sample
-from shotnoise.pairs.unprocess import draw_camera, unprocess
 from shotnoise.sensor.law import KSigma
 
 __all__ = ["RawPlanes", "UnprocessedPictures", "turned"]
@@ -126,7 +126,8 @@ class UnprocessedPictures(RawPlanes):
         return Crops(pictures, crop=2 * self.crop, augment=self.augment)
 
     def _planes(self, generator: torch.Generator) -> Tensor:
-        return unprocess(self._crops.draw(generator), draw_camera(generator))
+        picture = self._crops.draw(generator)
+        return unprocess(picture[None], draw_cameras(1, generator))[0]
 
 
 def turned(planes: Tensor, generator: torch.Generator) -> Tensor:
