@@ -16,13 +16,21 @@ def pack(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Folder of pictures or RAW files, with its subfolders; a .tfrecords file; or the LMDB folder of the "
+            help="Folder of pictures or RAW files, with its subfolders; folder of pairs (noisy/ and clean/, first/ and "
+            "second/, or SIDD); a .tfrecords file; ValidationNoisyBlocksSrgb.mat of SIDD; or the LMDB folder of the "
             "published RAW pipeline."
         ),
     ],
     store: Annotated[Path, typer.Argument(help="Folder to make.")],
     crop: Annotated[int | None, typer.Option(help="Cut into square patches of this side; of RAW, of a plane.")] = None,
     stride: Annotated[int | None, typer.Option(help="Step between patches; the crop by default.")] = None,
+    crops: Annotated[
+        int | None, typer.Option(help="Instead of a grid, so many patches per picture at random places.")
+    ] = None,
+    low: Annotated[
+        int | None,
+        typer.Option(help="Add the clean patch at this fraction of the resolution, as in 4 for a quarter."),
+    ] = None,
     min_size: Annotated[int, typer.Option(help="Leave out pictures with a side shorter than this.")] = 0,
     max_size: Annotated[int | None, typer.Option(help="Leave out pictures with a side longer than this.")] = None,
     channels: Annotated[
@@ -50,7 +58,7 @@ def pack(
         ),
     ] = None,
     split: Annotated[float | None, typer.Option(help="Share of pictures for training, as in 0.9.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the split and of baked noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split, of random patches and of baked noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -69,6 +77,8 @@ def pack(
             store,
             crop=crop,
             stride=stride,
+            crops=crops,
+            low=low,
             min_size=min_size,
             max_size=max_size,
             channels=channels,

@@ -1,7 +1,8 @@
-"""What the sources of simulated noise share: crops of pictures, and a draw of noise for one of them."""
+"""What the sources share: crops of pictures, and a draw of noise for one of them."""
 
 import bisect
 import itertools
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,24 @@ from shotnoise.errors import RecipeError
 from shotnoise.images.image import full_scale
 from shotnoise.noise import NoiseModel
 
-__all__ = ["Crops", "Noisy", "add_noise"]
+__all__ = ["Crops", "Noisy", "Place", "add_noise", "posed", "single_level"]
+
+_log = logging.getLogger(__name__)
+
+
+class Place(NamedTuple):
+    """Where a crop lies: which picture, its first row and column there, and which of the eight poses it takes."""
+
+    picture: int
+    top: int
+    left: int
+    pose: int
+
+
+def posed(window: npt.NDArray[np.generic], pose: int) -> npt.NDArray[np.generic]:
+    """(C, H, W) in one of the eight turns and mirrors of a square, a view."""
+    window = np.rot90(window, pose % 4, axes=(1, 2))
+    return window[:, :, ::-1] if pose >= 4 else window
 
 
 class Crops:
@@ -28,9 +46,10 @@ class Crops:
             out.
         crop: side of the window.
         augment: use the eight turns and mirrors of a square.
+        grid: windows begin at rows and columns that are multiples of this.
     """
 
-    def __init__(self, pictures: Sequence[npt.NDArray[np.generic]], *, crop: int, augment: bool) -> None:
+    def __init__(self, pictures: Sequence[npt.NDArray[np.generic]], *, crop: int, augment: bool, grid: int = 1) -> None:
         if crop < 1:
             raise RecipeError(f"pairs.crop is {crop}; expected a side in pixels")
         self.pictures = [p for p in pictures if min(p.shape[1:]) >= crop]
@@ -39,25 +58,33 @@ class Crops:
                 f"none of the {len(pictures)} training pictures is at least {crop} x {crop}; "
                 "lower pairs.crop or give larger pictures"
             )
-        self.crop, self.augment = crop, augment
+        if len(self.pictures) < len(pictures):
+            left_out = len(pictures) - len(self.pictures)
+            _log.warning("%d of %d pictures are left out: smaller than %d x %d", left_out, len(pictures), crop, crop)
+        self.crop, self.augment, self.grid = crop, augment, grid
         self._areas = list(itertools.accumulate(p.shape[1] * p.shape[2] for p in self.pictures))
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One window, (C, crop, crop)."""
+        return self.cut(self.choose(generator))
+
+    def choose(self, generator: torch.Generator) -> Place:
+        """A random place for a window."""
 
         def below(limit: int) -> int:
             return int(torch.randint(limit, (), generator=generator))
 
         index = bisect.bisect_right(self._areas, below(self._areas[-1]))
         picture = self.pictures[index]
-        top = below(picture.shape[1] - self.crop + 1)
-        left = below(picture.shape[2] - self.crop + 1)
-        window = picture[:, top : top + self.crop, left : left + self.crop]
-        if self.augment:
-            pose = below(8)
-            window = np.rot90(window, pose % 4, axes=(1, 2))
-            if pose >= 4:
-                window = window[:, :, ::-1]
+        top = self.grid * below((picture.shape[1] - self.crop) // self.grid + 1)
+        left = self.grid * below((picture.shape[2] - self.crop) // self.grid + 1)
+        return Place(index, top, left, below(8) if self.augment else 0)
+
+    def cut(self, place: Place) -> Tensor:
+        """The window at a place, (C, crop, crop)."""
+        picture = self.pictures[place.picture]
+        window = picture[:, place.top : place.top + self.crop, place.left : place.left + self.crop]
+        window = posed(window, place.pose)
         scaled = np.ascontiguousarray(window, dtype=np.float32) / np.float32(full_scale(picture.dtype))
         return torch.from_numpy(scaled)
 
@@ -77,3 +104,10 @@ def add_noise(clean: Tensor, noise: NoiseModel, generator: torch.Generator) -> N
     picture, mask = noise.sample_with_mask(clean[None], generator, strength)
     parts = (noise.level(strength), mask, noise.law(strength))
     return Noisy(picture[0], *(None if part is None else part[0] for part in parts))
+
+
+def single_level(noise: NoiseModel) -> Tensor | None:
+    """The level of a law of one strength, (1, 1, 1). A range says nothing about any one picture: None."""
+    strengths = noise.draw(2, torch.Generator().manual_seed(0))
+    level = noise.level(strengths[:1])
+    return None if level is None or not torch.equal(strengths[0], strengths[1]) else level[0]

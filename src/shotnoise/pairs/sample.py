@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -28,6 +29,10 @@ class Sample:
         mask: 1 where the target was measured, 0 where it holds nothing to compare with, (1, H, W) or (C, H, W);
             None where all of it was.
         law: of RAW samples, (2, 4, 1, 1): what is taken for k and s2 of each plane.
+        low: the truth in a lower resolution, (C, H / n, W / n), for methods that compare with it on the way.
+        spectrum: of under-sampled MRI, (2, H, W): real and imaginary part of the centred k-space, what was measured of
+            `noisy` and 0 elsewhere.
+        measured: where that is 1, elsewhere 0, (1, H, W).
         meta: where the sample comes from.
     """
 
@@ -37,6 +42,9 @@ class Sample:
     level: Tensor | None = None
     mask: Tensor | None = None
     law: Tensor | None = None
+    low: Tensor | None = None
+    spectrum: Tensor | None = None
+    measured: Tensor | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -44,11 +52,13 @@ class PairSource(ABC):
     """Draws samples. The same generator state gives the same sample.
 
     Attributes:
+        kind: of the data that a network trained on it is for, as the card says it; None where its channels tell.
         picture_channels: of the pictures it is made from; None where these are the network's.
         arrays: which arrays of a stored sample it is made from; several come on top of each other.
         k_sigma: the transform that its samples went through, for the card of the model.
     """
 
+    kind: ClassVar[str | None] = None
     picture_channels: ClassVar[int | None] = None
     arrays: ClassVar[tuple[str, ...]] = ("clean",)
     k_sigma: KSigma | None = None
@@ -58,9 +68,24 @@ class PairSource(ABC):
         """One random sample."""
 
     @classmethod
+    def open(cls, folder: Path) -> Mapping[str, Any] | None:
+        """Name -> picture of a folder that only this source can read; None: as all read it, stores and pictures."""
+        return None
+
+    @classmethod
+    def wants(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Which arrays of a stored sample it is made from if it is given these options; `arrays` for most."""
+        return cls.arrays
+
+    @classmethod
     def largest_crop(cls, side: int) -> int:
         """The largest `crop` that it can cut from pictures with this shorter side."""
         return side
+
+    @classmethod
+    def held_out(cls, crop: int) -> Mapping[str, Any]:
+        """The options that differ for held-out samples, which are to have this `crop` where there is one."""
+        return {"crop": crop}
 
     def to_unit(self, values: Tensor, batch: Batch) -> Tensor:
         """What a network gave for a batch, as values in 0..1 that can be compared with `clean`."""
@@ -95,7 +120,7 @@ def generator_for(seed: int, number: int, device: torch.device | str = "cpu") ->
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples -> (B, C, H, W) tensors; optional parts appear only when all samples have them."""
     batch: Batch = {}
-    for name in ("noisy", "target", "clean", "level", "mask", "law"):
+    for name in ("noisy", "target", "clean", "level", "mask", "law", "spectrum", "measured", "low"):
         parts = [getattr(sample, name) for sample in samples]
         if all(part is not None for part in parts):
             batch[name] = torch.stack(parts)

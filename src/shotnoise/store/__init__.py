@@ -1,4 +1,4 @@
-"""Samples on disk: a versioned LMDB store, folders and TFRecord files with the same reading interface, and packing."""
+"""Samples on disk: a versioned LMDB store; folders and TFRecord files that read the same way; packing, unpacking."""
 
 from shotnoise.store.folders import PictureFolder
 from shotnoise.store.packing import PackReport, in_train, pack
@@ -9,6 +9,7 @@ from shotnoise.store.samples import Samples, open_samples
 from shotnoise.store.schema import Schema
 from shotnoise.store.selection import planes
 from shotnoise.store.tfrecord import TFRecordPictures, write_tfrecord
+from shotnoise.store.unpacking import unpack
 from shotnoise.store.writer import StoreWriter
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "pack",
     "planes",
     "raw_planes",
+    "unpack",
     "write_tfrecord",
 ]

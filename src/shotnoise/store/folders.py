@@ -2,11 +2,12 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from shotnoise.errors import PictureError, StoreError
 from shotnoise.images import list_pictures, open_image
+from shotnoise.store.pair_folders import read_pairs
 from shotnoise.store.raw import Prefilter, holds_raws, list_raws, read_raw
 from shotnoise.store.record import Record, encoded_key
 from shotnoise.store.selection import RAW_PLANES, Failed, Picture, Selection, Unsuited, nothing_usable, planes
@@ -65,7 +66,8 @@ class PictureFolder:
     """The pictures of a folder, decoded once into memory, with the reading interface of a store.
 
     Every record has one array, "clean": (C, H, W) in the type the picture had on disk; of camera RAW the planes that
-    :func:`shotnoise.store.raw_planes` makes. Broken pictures are logged as warnings, listed in `failed` and left out.
+    :func:`shotnoise.store.raw_planes` makes. A folder of pairs has two if they are asked for. Broken pictures are
+    logged as warnings, listed in `failed` and left out.
 
     Args:
         path: the folder; searched with its subfolders.
@@ -74,6 +76,8 @@ class PictureFolder:
         max_size: leave out pictures with a side longer than this; None for any length.
         budget: bytes of memory that the decoded pictures may take.
         progress: called with (done, total) after each picture.
+        arrays: "noisy" and "clean", or "first" and "second", if the folder is one of pairs, as
+            :func:`shotnoise.store.pair_folders.find_pairs` knows them.
 
     Attributes:
         failed: pictures that could not be used, with the reason.
@@ -90,6 +94,7 @@ class PictureFolder:
         max_size: int | None = None,
         budget: int = _BUDGET,
         progress: Callable[[int, int], None] | None = None,
+        arrays: Sequence[str] = ("clean",),
     ) -> None:
         self.path = Path(path)
         self.failed: list[Failed] = []
@@ -97,7 +102,10 @@ class PictureFolder:
         self.converted = 0
         self._records: list[Record] = []
         used = 0
-        total, pictures = read_pictures(self.path, Selection(channels, min_size, max_size))
+        selection = Selection(channels, min_size, max_size)
+        total, pictures = (
+            read_pictures(self.path, selection) if len(arrays) == 1 else read_pairs(self.path, arrays, selection)
+        )
         for done, picture in enumerate(pictures, 1):
             if isinstance(picture, Failed):
                 log.warning("left out: %s", picture.reason)
@@ -106,16 +114,17 @@ class PictureFolder:
                 self.unsuited.append(picture)
             else:
                 self.converted += bool(picture.converted)
-                used += picture.pixels.nbytes
+                used += sum(array.nbytes for array in picture.arrays.values())
                 if used > budget:
                     kind = "" if channels == 3 else f" --channels {channels}"
                     raise StoreError(
                         f"{self.path}: its pictures take more than {budget / 2**30:.3g} GiB of memory ({done} of "
                         f"{total} decoded); pack the folder first with `shotnoise pack {self.path} STORE{kind}`"
                     )
-                picture.pixels.flags.writeable = False  # as in a store: samples are shared, not owned
+                for array in picture.arrays.values():
+                    array.flags.writeable = False  # as in a store: samples are shared, not owned
                 meta = {"picture": picture.whole, **picture.meta}
-                self._records.append(Record(picture.name, {"clean": picture.pixels}, meta))
+                self._records.append(Record(picture.name, picture.arrays, meta))
             if progress:
                 progress(done, total)
         if not self._records:

@@ -1,22 +1,26 @@
-"""Pictures or camera RAW, in a folder or another program's file -> a store, whole or cut into patches."""
+"""Pictures, pairs of them or camera RAW, in a folder or another program's file -> a store, whole or as patches."""
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from shotnoise.errors import StoreError, nearest
+from shotnoise.images.resize import resize_bicubic
 from shotnoise.sensor.patches import patch_is_clean
 from shotnoise.store.folders import read_pictures
+from shotnoise.store.pair_folders import find_pairs, read_pairs
 from shotnoise.store.published import is_published, lost_patches, read_published
 from shotnoise.store.raw import PREFILTERS, Prefilter, list_bursts, read_burst
 from shotnoise.store.schema import DATA_FILE
-from shotnoise.store.selection import RAW_PLANES, Failed, Picture, Selection, Unsuited, nothing_usable
+from shotnoise.store.selection import NOISY_CLEAN, RAW_PLANES, Failed, Picture, Selection, Unsuited, nothing_usable
+from shotnoise.store.sidd import MAT_SUFFIX, has_truth, read_blocks
 from shotnoise.store.tfrecord import TFRECORD_SUFFIXES, read_tfrecord
 from shotnoise.store.writer import StoreWriter
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from shotnoise.store.baking import Baker
 
 __all__ = ["PackReport", "in_train", "pack"]
+
+Window = tuple[slice, slice, slice]
 
 
 @dataclass
@@ -65,6 +71,8 @@ def pack(
     *,
     crop: int | None = None,
     stride: int | None = None,
+    crops: int | None = None,
+    low: int | None = None,
     min_size: int = 0,
     max_size: int | None = None,
     channels: int = 3,
@@ -79,18 +87,27 @@ def pack(
 ) -> PackReport:
     """Pack pictures into a store; each sample has an array "clean": (C, H, W), type as on disk.
 
+    A folder of pairs (see :mod:`shotnoise.store.pair_folders`) and a pair of .mat files of SIDD give "noisy" as well,
+    or "first" and "second" of two exposures.
+
     Camera RAW becomes float32 planes, as :func:`shotnoise.store.raw_planes` makes them, with ISO, levels and the like
     in its meta; all sides are then counted in a plane, which is half of the mosaic. Pictures that cannot be read are
     reported and left out; the rest goes on. An interrupted pack leaves nothing.
 
     Args:
-        source: folder of pictures or RAW files, searched with its subfolders; a file of pictures that ends in
-            .tfrecord or .tfrecords; or the training data of the published RAW pipeline, a folder with an LMDB of its
-            making, whose noisy patches come along as an array "noisy".
+        source: folder of pictures or RAW files, searched with its subfolders; folder of pairs of pictures; a file of
+            pictures that ends in .tfrecord or .tfrecords; ValidationNoisyBlocksSrgb.mat of SIDD; or the training data
+            of the published RAW pipeline, a folder with an LMDB of its making, whose noisy patches come along as an
+            array "noisy".
         store: folder to make.
         crop: cut each picture into square patches of this side; pictures with a shorter side are left out.
         stride: step between patches, the crop by default. The last patch of a row or column lies flush with the
             border, so every pixel is in some patch as long as the stride is not larger than the crop.
+        crops: instead of a grid, so many patches per picture at random places, all different; fewer where a picture
+            has fewer. They depend on the seed and the picture's name alone.
+        low: add an array "low", the clean pixels of the sample at this fraction of the resolution, as in 4 for a
+            quarter (:func:`shotnoise.images.resize.resize_bicubic`), rounded and clipped to the type that "clean" has;
+            floats are neither.
         min_size: leave out pictures with a side shorter than this.
         max_size: leave out pictures with a side longer than this; None for any length.
         channels: 3 for RGB, 1 for gray, 4 for camera RAW.
@@ -104,7 +121,7 @@ def pack(
         split: share of pictures, between 0 and 1, that goes into the group "train"; the others are "val". Decided
             by a hash of the picture's path and the seed: more pictures do not move those that were there, and all
             patches of a picture stay together.
-        seed: of the split and of baked noise.
+        seed: of the split, of random patches and of baked noise.
         overwrite: replace an existing store.
         progress: called with (done, total) after each picture.
     """
@@ -112,6 +129,15 @@ def pack(
         raise StoreError(f"crop is {crop}; expected a side in pixels")
     if stride is not None and (crop is None or stride < 1):
         raise StoreError(f"stride is {stride}; expected a step in pixels, together with a crop")
+    if crops is not None and (crop is None or stride is not None or crops < 1):
+        raise StoreError(
+            f"crops is {crops}; expected a number of patches per picture, with a crop and without a stride"
+        )
+    if low is not None and (low < 2 or channels == RAW_PLANES or (crop or 0) % low):
+        raise StoreError(
+            f"low is {low}; expected a whole number from 2 on, for pictures and not for RAW, that the crop ({crop}) is "
+            "a multiple of"
+        )
     if split is not None and not 0 < split < 1:
         raise StoreError(f"split is {split}; expected the share of training pictures, between 0 and 1, as in 0.9")
     if channels != RAW_PLANES and (average or prefilter):
@@ -120,7 +146,7 @@ def pack(
         raise StoreError(f"unknown prefilter '{prefilter}': {nearest(prefilter, PREFILTERS)}")
     selection = Selection(channels, max(min_size, crop or 0), max_size, convert)
     made_by = {
-        "source": Path(source).name, "crop": crop, "stride": stride, "min_size": min_size,
+        "source": Path(source).name, "crop": crop, "stride": stride, "crops": crops, "low": low, "min_size": min_size,
         "max_size": max_size, "channels": channels, "convert": convert, "average": average, "prefilter": prefilter,
         "bake": None if bake is None else dict(bake), "split": split, "seed": seed,
     }  # fmt: skip
@@ -144,7 +170,10 @@ def pack(
                 known.add(picture.whole)
                 report.converted += [picture.name] if picture.converted else []
                 report.notes += [f"{picture.name}: {note}" for note in picture.notes]
-                keys = _add(writer, picture, crop, stride or crop, baker, judged)
+                windows = _windows(picture.pixels.shape[1:], crop, stride or crop)
+                if crop is not None and crops is not None:
+                    windows = _random_windows(picture.pixels.shape[1:], crop, crops, f"{seed}:{picture.name}")
+                keys = _add(writer, picture, windows, low, baker, judged)
                 if split is not None:
                     groups["train" if in_train(picture.whole, split, seed) else "val"].extend(keys)
             if progress:
@@ -173,11 +202,22 @@ def _read(
         if average:
             bursts = list_bursts(source)
             return len(bursts), (read_burst(paths, name, selection) for name, paths in bursts)
+        pairs = None if selection.channels == RAW_PLANES else find_pairs(source)
+        if pairs is not None:
+            report.notes.append(f"{source}: packed as pairs, {' and '.join(pairs.arrays)}")
+            return read_pairs(source, pairs.arrays, selection)
         return read_pictures(source, selection, prefilter)
     if average or prefilter:
         raise StoreError(f"{source}: average and prefilter need a folder of RAW files")
     if source.is_file() and source.suffix.lower() in TFRECORD_SUFFIXES:
         return read_tfrecord(source, selection)
+    if source.is_file() and source.suffix.lower() == MAT_SUFFIX:
+        if not has_truth(source):
+            raise StoreError(
+                f"{source}: has no clean blocks beside it, as in ValidationGtBlocksSrgb.mat; `shotnoise unpack` writes "
+                "its noisy ones as pictures"
+            )
+        return read_blocks(source, selection)
     if not (source / DATA_FILE).is_file():
         return read_pictures(source, selection)
     if not is_published(source):
@@ -191,8 +231,8 @@ def _read(
 def _add(
     writer: StoreWriter,
     picture: Picture,
-    crop: int | None,
-    stride: int | None,
+    windows: Iterable[tuple[str, Window]],
+    low: int | None,
     baker: "Baker | None",
     judged: Counter[str] | None,
 ) -> list[str]:
@@ -201,24 +241,39 @@ def _add(
     meta = {"picture": picture.whole, **picture.meta}
     if baker is not None and picture.noisy is not None:
         raise StoreError(f"{picture.name}: has a noisy version already; leave out bake")
-    for suffix, window in _windows(picture.pixels.shape[1:], crop, stride):
+    if low is not None and picture.names != NOISY_CLEAN:
+        raise StoreError(f"{picture.name}: is two exposures, without a clean picture to make smaller; leave out low")
+    for suffix, window in windows:
         key = picture.name + suffix
-        arrays = {"clean": np.ascontiguousarray(picture.pixels[window])}
+        arrays = {name: np.ascontiguousarray(array[window]) for name, array in picture.arrays.items()}
         if judged is not None and not patch_is_clean(arrays["clean"], counts=judged):
             continue
         facts: dict[str, Any] = {}
-        if picture.noisy is not None:
-            arrays["noisy"] = np.ascontiguousarray(picture.noisy[window])
-        elif baker is not None:
+        if baker is not None:
             arrays["noisy"], facts = baker(key, arrays["clean"])
+        if low is not None:
+            arrays["low"] = _smaller(arrays["clean"], low)
         writer.add(key, arrays, meta | ({"noise": facts} if facts else {}))
         keys.append(key)
     return keys
 
 
-def _windows(
-    size: tuple[int, ...], crop: int | None, stride: int | None
-) -> Iterator[tuple[str, tuple[slice, slice, slice]]]:
+def _smaller(clean: npt.NDArray[Any], low: int) -> npt.NDArray[Any]:
+    small = resize_bicubic(clean.transpose(1, 2, 0), 1 / low).transpose(2, 0, 1)
+    if clean.dtype.kind == "u":
+        small = np.clip(np.rint(small), 0, np.iinfo(clean.dtype).max)
+    return np.ascontiguousarray(small, clean.dtype)
+
+
+def _random_windows(size: tuple[int, ...], crop: int, count: int, seed: str) -> Iterator[tuple[str, Window]]:
+    """Different places, in a random order that the seed decides."""
+    rows, columns = (length - crop + 1 for length in size)
+    generator = np.random.default_rng(list(hashlib.sha256(seed.encode()).digest()))
+    for place in generator.choice(rows * columns, min(count, rows * columns), replace=False).tolist():
+        yield _window(place // columns, place % columns, crop)
+
+
+def _windows(size: tuple[int, ...], crop: int | None, stride: int | None) -> Iterator[tuple[str, Window]]:
     """(suffix of the key, window); the suffix names row and column of the top left corner."""
     if crop is None or stride is None:
         yield "", (slice(None), slice(None), slice(None))
@@ -226,7 +281,11 @@ def _windows(
     rows, columns = (_starts(length, crop, stride) for length in size)
     for row in rows:
         for column in columns:
-            yield f"#{row},{column}", (slice(None), slice(row, row + crop), slice(column, column + crop))
+            yield _window(row, column, crop)
+
+
+def _window(row: int, column: int, crop: int) -> tuple[str, Window]:
+    return f"#{row},{column}", (slice(None), slice(row, row + crop), slice(column, column + crop))
 
 
 def _starts(length: int, crop: int, stride: int) -> list[int]:

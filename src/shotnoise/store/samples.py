@@ -1,7 +1,7 @@
 """One way to open samples, whether they lie in a store, in a folder of pictures or in a TFRecord file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,12 @@ from shotnoise.store.schema import DATA_FILE
 from shotnoise.store.tfrecord import TFRECORD_SUFFIXES, TFRecordPictures
 
 __all__ = ["Samples", "open_samples"]
+
+_LACKS = {
+    "clean": "holds no clean pictures; two exposures of each scene are for pairs: {name: noisy-pairs, simulate: false}",
+    "noisy": "holds no noisy samples; pack it with `--bake NOISE`, or from a folder with noisy/ and clean/",
+    "first": "holds no exposures of the same scene; pack a folder with first/ and second/",
+}
 
 
 class Samples(Protocol):
@@ -30,7 +36,11 @@ class Samples(Protocol):
 
 
 def open_samples(
-    path: str | os.PathLike[str], channels: int = 3, min_size: int = 0, split: str | None = None
+    path: str | os.PathLike[str],
+    channels: int = 3,
+    min_size: int = 0,
+    split: str | None = None,
+    arrays: Sequence[str] = ("clean",),
 ) -> Samples:
     """Open a store, or else the pictures of a folder or TFRecord file.
 
@@ -39,6 +49,8 @@ def open_samples(
         channels: of the samples; other pictures are converted, a store must have been packed with as many.
         min_size: shortest side; smaller pictures are left out, a store must not contain any.
         split: only this group of a store's samples, as in "train".
+        arrays: what each sample must hold: "clean"; or, of a store or folder of pairs, "noisy" and "clean", or "first"
+            and "second", two exposures of one scene.
     """
     path = Path(path)
     if not (path / DATA_FILE).exists():
@@ -48,10 +60,17 @@ def open_samples(
                 f"`shotnoise pack {path} STORE --split 0.9`"
             )
         if path.is_file() and path.suffix.lower() in TFRECORD_SUFFIXES:
+            if len(arrays) > 1:
+                raise StoreError(f"{path}: a TFRecord file holds no pairs; give a folder with noisy/ and clean/")
             return TFRecordPictures(path, channels=channels, min_size=min_size)
-        return PictureFolder(path, channels=channels, min_size=min_size)
+        return PictureFolder(path, channels=channels, min_size=min_size, arrays=arrays)
     store = Store(path, split=split)
-    for name, array in store.schema.arrays.items():
+    missing = [name for name in arrays if name not in store.schema.arrays]
+    if missing:
+        names = ", ".join(f"'{name}'" for name in store.schema.arrays)
+        raise StoreError(f"{path}: {_LACKS.get(missing[0], 'is no store for this')} (its arrays: {names})")
+    for name in arrays:
+        array = store.schema.arrays[name]
         if len(array.shape) != 3:
             continue
         if array.shape[0] != channels:

@@ -10,9 +10,20 @@ import numpy.typing as npt
 
 from shotnoise.errors import StoreError
 
-__all__ = ["RAW_PLANES", "Failed", "Picture", "Selection", "Unsuited", "nothing_usable", "planes"]
+__all__ = [
+    "EXPOSURES",
+    "NOISY_CLEAN",
+    "RAW_PLANES",
+    "Failed",
+    "Picture",
+    "Selection",
+    "Unsuited",
+    "nothing_usable",
+    "planes",
+]
 
 RAW_PLANES = 4
+NOISY_CLEAN, EXPOSURES = ("noisy", "clean"), ("first", "second")  # arrays of two kinds of pairs
 
 # Rec. 601 luma, the gray of JPEG and of the published gray test sets.
 _LUMA = (0.299, 0.587, 0.114)
@@ -30,6 +41,7 @@ class Picture:
         meta: what is known about it, as plain JSON.
         noisy: a noisy version that came with it.
         cut_from: the picture that it is a patch of, if it is one.
+        names: what the arrays of a pair are called, that of `noisy` first.
     """
 
     name: str
@@ -39,6 +51,12 @@ class Picture:
     meta: Mapping[str, Any] = field(default_factory=dict)
     noisy: npt.NDArray[Any] | None = None
     cut_from: str = ""
+    names: tuple[str, str] = NOISY_CLEAN
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What a sample of it holds."""
+        return {self.names[1]: self.pixels} | ({} if self.noisy is None else {self.names[0]: self.noisy})
 
     @property
     def whole(self) -> str:
