@@ -139,3 +139,69 @@ def test_a_model_that_needs_the_level_is_refused_before_it_runs(sets, tmp_path, 
     out, err = capsys.readouterr()
     assert out == ""
     assert "needs the noise level, and the Poisson noise of 'noise2noise/kodak/poisson30' has no single one" in err
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    rng = np.random.default_rng(0)
+    for kind in ("noisy", "clean"):
+        (tmp_path / "pairs" / kind).mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            Image.fromarray(rng.integers(0, 256, (32, 30, 3), np.uint8)).save(tmp_path / "pairs" / kind / name)
+    return str(tmp_path / "pairs")
+
+
+def test_real_pairs_under_several_metrics(pairs, tmp_path, capsys):
+    model = str(write_model(tmp_path / "m.onnx", level="sigma"))
+    options = ["--protocol", "pairs/folder", "--data", pairs, "--metrics", "8bit,invdn-paddle", "--ensemble", "x8"]
+    assert run(["evaluate", model, *options, "--json", str(tmp_path / "r.json")]) == 0
+    out = capsys.readouterr().out
+    assert "pairs/folder[ensemble=x8] " in out
+    assert "pairs/folder[metrics=invdn-paddle][ensemble=x8] " in out
+    assert f"pairs/folder[ensemble=x8]: {pairs}/noisy; told sigma " in out
+    assert ", estimated for each\n" in out
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert content["engine"]["ensemble"] == "x8"
+    first, second = content["evaluations"]
+    assert first["mean"]["noisy_psnr"] == pytest.approx(second["mean"]["noisy_psnr"], abs=1e-4)
+    assert first["mean"]["noisy_ssim"] != second["mean"]["noisy_ssim"]
+    assert {row["told"] for row in first["rows"]} == {row["told"] for row in second["rows"]}
+
+
+def test_a_level_is_told_and_said(pairs, tmp_path, capsys):
+    model = str(write_model(tmp_path / "m.onnx", level="sigma"))
+    assert run(["evaluate", model, "--protocol", "pairs/folder", "--data", pairs, "--level", "7.5"]) == 0
+    assert f"pairs/folder[level=7.5]: {pairs}/noisy; told sigma 7.5\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--level", "5"], "blur.onnx: takes no noise level; leave --level out"),
+        (["--seed", "5"], "draws nothing at random, so the seed 5 would change nothing"),
+        (["--samples", "4"], "4 samples would all be the same"),
+        (["--repeats", "2"], "the noise of 'pairs/folder' is real, there is none to draw; leave --repeats out"),
+        (["--metrics", "ssim"], "unknown metrics 'ssim'"),
+    ],
+)
+def test_options_without_effect_are_refused(pairs, tmp_path, capsys, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    blur_model(tmp_path / "blur.onnx")
+    assert run(["evaluate", "blur.onnx", "--protocol", "pairs/folder", "--data", pairs, *options]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert words in err
+
+
+def test_draws_of_a_random_input_are_averaged_and_named(pairs, tmp_path):
+    model = str(write_model(tmp_path / "m.onnx", latent=(5, 4)))
+    scores = {}
+    for name, options in {"one": [], "seed": ["--seed", "3"], "mean": ["--samples", "8", "--seed", "3"]}.items():
+        arguments = ["--protocol", "pairs/folder", "--data", pairs, *options, "--json", str(tmp_path / "r.json")]
+        assert run(["evaluate", model, *arguments]) == 0
+        content = json.loads((tmp_path / "r.json").read_text())
+        scores[name] = content["evaluations"][0]["mean"]["psnr"]
+    assert content["evaluations"][0]["protocol"]["name"] == "pairs/folder[samples=8]"
+    assert (content["engine"]["samples"], content["engine"]["seed"]) == (8, 3)
+    assert scores["one"] != scores["seed"]
+    assert scores["mean"] > max(scores["one"], scores["seed"])  # what is random adds to the error

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from shotnoise.errors import PictureError
-from shotnoise.evaluation import psnr, quantise, ssim
+from shotnoise.evaluation import METRICS, luma, psnr, quantise, ssim
 
 SIZES = st.tuples(st.integers(11, 24), st.integers(11, 24))
 
@@ -103,3 +103,45 @@ def test_what_cannot_be_compared(metric):
 def test_ssim_needs_room_for_its_window(shape):
     with pytest.raises(PictureError, match=f"at least 11 x 11 pixels, this one is {shape[0]} x {shape[1]}"):
         ssim(np.zeros(shape), np.zeros(shape), 255)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("case", "012")
+@pytest.mark.parametrize(
+    ("name", "border", "kind"),
+    [
+        ("8bit", 0, "rgb"),
+        ("invdn", 4, "rgb"),
+        ("invdn-paddle", 0, "y"),
+        ("invdn-paddle-log", 4, "y"),
+        ("cycleisp", 0, "rgb"),
+    ],
+)
+def test_golden_metrics_of_the_published_systems(shared, case, name, border, kind):
+    from safetensors.numpy import load_file
+
+    golden = load_file(shared / "golden" / "invdn_imresize_metrics.safetensors")
+    metrics = METRICS[name]
+    clean, noisy = (metrics.compared(golden[f"{case}/{which}"] / np.float32(255)) for which in ("clean", "noisy"))
+    expected = golden[f"{case}/psnr_crop{border}"].item(), golden[f"{case}/ssim_{kind}_crop{border}"].item()
+    assert psnr(noisy, clean, metrics.data_range) == pytest.approx(expected[0], abs=1e-4)
+    structure = ssim(metrics.structure(noisy), metrics.structure(clean), metrics.data_range)
+    assert structure == pytest.approx(expected[1], abs=1e-6)
+
+
+def test_what_the_metrics_do_to_values():
+    picture = np.linspace(-0.5, 1.5, 20 * 20 * 3, dtype=np.float32).reshape(20, 20, 3)
+    found = {name: metrics.compared(picture) for name, metrics in METRICS.items()}
+    np.testing.assert_array_equal(found["8bit"], quantise(picture))
+    np.testing.assert_array_equal(found["invdn"], quantise(picture)[4:16, 4:16])
+    np.testing.assert_array_equal(found["cycleisp"], np.clip(picture, 0, 1))
+    np.testing.assert_array_equal(found["invdn-paddle"], picture)
+    np.testing.assert_array_equal(found["invdn-paddle-log"], picture[4:16, 4:16])
+
+
+def test_luma_is_that_of_bt601():
+    white, red = np.full((2, 2, 3), 255, np.uint8), np.tile([1.0, 0, 0], (2, 2, 1))
+    np.testing.assert_allclose(luma(white, 255), 235)
+    np.testing.assert_allclose(luma(red, 1.0), (65.481 + 16) / 255)
+    with pytest.raises(PictureError, match=r"luma needs a colour picture \(H, W, 3\), not \(2, 2, 1\)"):
+        luma(white[..., :1], 255)

@@ -8,6 +8,9 @@ from shotnoise import tiling
 from shotnoise.card import Card
 from shotnoise.errors import ModelError
 from shotnoise.evaluation import ModelUnderTest, model
+from shotnoise.sensor.law import NoiseLaw
+
+DETAIL = {"channels": 3, "reduction": 1}
 
 
 class Blur:
@@ -71,6 +74,62 @@ def test_the_level_goes_where_it_is_wanted(monkeypatch):
     assert engine.levels[0].item() == 0.25
     with pytest.raises(ModelError, match="needs the noise level"):
         denoise(np.zeros((3, 8, 8), np.float32), None)
+
+
+class Detail:
+    """Adds the random input and the level, and remembers the latter."""
+
+    def __init__(self, **card):
+        self.card = Card(**{"name": "detail", "kind": "rgb", "channels": 3, "halo": 0} | card)
+
+    def run(self, noisy, level=None, latent=None):
+        self.level = level
+        self.noisy = noisy
+        return noisy if latent is None else noisy + latent
+
+    def describe(self):
+        return {"engine": "detail"}
+
+
+@pytest.mark.parametrize("options", [{}, {"ensemble": "x8"}, {"samples": 3, "seed": 4}])
+def test_random_values_are_seeded_and_belong_to_places(monkeypatch, options):
+    monkeypatch.setattr(model, "open_engine", lambda name, choice, network: Detail(latent=DETAIL))
+    monkeypatch.setattr(model, "find_model", lambda name: name)
+    noisy = np.zeros((3, 40, 50), np.float32)
+    denoise = ModelUnderTest("x", **options)
+    whole = denoise(noisy, None)
+    monkeypatch.setattr(model, "DEFAULT_BUDGET", 400)
+    np.testing.assert_allclose(denoise(noisy, None), whole, atol=1e-6)
+    passes = {"x8": 8}.get(options.get("ensemble"), 1) * options.get("samples", 1)
+    assert whole.std() == pytest.approx(passes**-0.5, rel=0.05)
+    assert denoise.describe() == {
+        "engine": "detail",
+        "ensemble": options.get("ensemble", "none"),
+        "samples": options.get("samples", 1),
+        "seed": options.get("seed", 0),
+    }
+    if options:
+        assert np.abs(ModelUnderTest("x")(noisy, None) - whole).max() > 0.1
+
+
+@pytest.mark.parametrize("k_sigma", [None, {"gain": 0.5}, {"gain": 0.5, "root": True}])
+def test_a_raw_model_is_told_the_noise_of_every_value(monkeypatch, k_sigma):
+    engine = Detail(kind="raw", channels=4, level="sigma", k_sigma=k_sigma)
+    law = NoiseLaw((1e-3, 2e-3, 3e-3, 4e-3), (1e-4, 2e-4, 3e-4, 4e-4))
+    noisy = np.random.default_rng(0).normal(0.1, 0.2, (4, 9, 12)).astype(np.float32)
+    found = under_test(monkeypatch, engine)(noisy, law)
+    np.testing.assert_allclose(found, noisy, atol=1e-5)
+    k, s2 = np.array(law.k)[:, None, None], np.array(law.s2)[:, None, None]
+    deviation = np.sqrt(np.maximum(k * noisy + s2, 0))
+    if k_sigma is None:
+        np.testing.assert_allclose(engine.level[0], deviation, rtol=1e-4, atol=1e-6)
+    elif "root" not in k_sigma:
+        np.testing.assert_allclose(engine.level[0], 0.5 * deviation / k, rtol=1e-3, atol=1e-4)
+    else:
+        assert engine.level.shape == (1, 1, 1, 1)
+        assert engine.level.item() == 0.5
+    with pytest.raises(ModelError, match="needs the noise law of the sensor, and the protocol gives none"):
+        under_test(monkeypatch, engine)(noisy, 0.1)
 
 
 def test_only_models_for_pictures_and_raw_are_measured(monkeypatch):

@@ -28,7 +28,8 @@ def test_every_row_is_found_by_its_name():
     neighbor2neighbor = {f"neighbor2neighbor/{data}/{kind}" for data in ("kodak", "bsd300", "set14") for kind in kinds}
     isos = (100, 200, 400, 800, 1600, 3200, 6400)
     raw = {f"raw/{data}/iso{iso}" for data in ("kodak24", "bsd300", "folder") for iso in isos}
-    assert set(PROTOCOLS) == ours | noise2noise | neighbor2neighbor | raw
+    real = {"pairs/folder", "sidd/srgb", "sidd/raw"}
+    assert set(PROTOCOLS) == ours | noise2noise | neighbor2neighbor | raw | real
 
 
 @pytest.mark.parametrize("name", ["kodak24", "bsd300", "folder"])

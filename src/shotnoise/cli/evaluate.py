@@ -1,8 +1,9 @@
 """`shotnoise evaluate`: the scores of a model under named protocols."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -25,7 +26,13 @@ def evaluate(
             "neighbor2neighbor/bsd300/gauss5_50 ..."
         ),
     ],
-    data: Annotated[Path, typer.Option(help="Folder of the pictures, or the folder above kodak24, bsd300, set14.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the pictures, or the folder above kodak24, bsd300, set14; for pairs one with 'noisy' and "
+            "'clean'; for SIDD that of its .mat files."
+        ),
+    ],
     engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino or torch.")] = "auto",
     network: Annotated[
         str | None, typer.Option(help="Architecture of a foreign checkpoint, if it is not recognised.")
@@ -41,28 +48,65 @@ def evaluate(
         str | None,
         typer.Option(help="model, 32 or square32 (as Neighbor2Neighbor does), instead of the protocol's rule."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the noise, instead of the protocol's.")] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Of protocols with real display pictures, instead of 8bit: invdn, invdn-paddle, invdn-paddle-log or "
+            "cycleisp, with commas between."
+        ),
+    ] = None,
+    level: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation in counts, 0 to 255, that a model is told about real noise; without it, a blind "
+            "estimate for each picture."
+        ),
+    ] = None,
+    ensemble: Annotated[
+        Literal["none", "x8"],
+        typer.Option(help="x8: the mean over the picture mirrored and transposed in all eight ways; 8 times the work."),
+    ] = "none",
+    samples: Annotated[
+        int, typer.Option(min=1, help="Of models that draw random numbers: the mean of so many draws.")
+    ] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the noise, instead of the protocol's, and of the random numbers of a model.")
+    ] = None,
 ) -> None:
     """Measure a model: PSNR and SSIM under protocols that fix data, noise, seed and rounding.
 
-    A protocol that was changed by --repeats, --padding or --seed says so in its name, wherever its scores go.
+    A protocol that was changed by an option says so in its name, wherever its scores go.
 
     Pictures that cannot be measured are reported and left out of the means; the exit status is then 1.
     """
+    from shotnoise.engines import Ensemble
     from shotnoise.errors import ModelError
-    from shotnoise.evaluation import ModelUnderTest, find_pictures, get_protocol, write_csv, write_json
+    from shotnoise.evaluation import ModelUnderTest, get_protocol, write_csv, write_json
     from shotnoise.evaluation import evaluate as run
 
     messages = Console(stderr=True, highlight=False)
     protocols = [
-        get_protocol(name.strip()).changed(repeats=repeats, padding=padding, seed=seed) for name in protocol.split(",")
+        rules.changed(
+            repeats=repeats, padding=padding, seed=seed if rules.simulated else None, metrics=judged, level=level
+        )
+        for rules in (get_protocol(name.strip()) for name in protocol.split(","))
+        for judged in ([None] if metrics is None else [name.strip() for name in metrics.split(",")])
     ]
     for rules in protocols:
-        find_pictures(rules, data)  # a missing set should stop the first minute, not the last
-    under_test = ModelUnderTest(model, engine, network=network)
+        rules.find(data)  # a missing set should stop the first minute, not the last
+    under_test = ModelUnderTest(model, engine, network=network, ensemble=ensemble, samples=samples)
+    card = under_test.card
+    if seed is not None and (card.latent is not None or not any(rules.simulated for rules in protocols)):
+        # Says so where the model draws nothing either.
+        under_test.ensemble = Ensemble(under_test.engine, ensemble, samples, seed)
+    if level is not None and card.level == "none":
+        raise ModelError(f"{model}: takes no noise level; leave --level out")
     for rules in protocols:
-        if (reason := rules.refusal(under_test.card.kind, under_test.card.level)) is not None:
+        if (reason := rules.refusal(card.kind, card.level)) is not None:
             raise ModelError(f"{model}: {reason}")
+    passes = [f"ensemble={ensemble}"] * (ensemble != "none") + [f"samples={samples}"] * (samples > 1)
+    if passes:
+        protocols = [replace(rules, name=f"{rules.name}[{','.join(passes)}]") for rules in protocols]
     results: list[Evaluation] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
@@ -92,7 +136,7 @@ def evaluate(
         # A file or pipe has no width to fit, and a folded table is hard to read for a program.
         (screen if screen.is_terminal else Console(width=250, highlight=False)).print(_table(results))
         for result in results:
-            typer.echo(f"{result.protocol.name}: {result.folder}")
+            typer.echo(f"{result.protocol.name}: {result.folder}{_told(result, under_test)}")
         if json_file is not None:
             write_json(Path(json_file), content)
     if csv_file is not None:
@@ -108,16 +152,27 @@ def _content(model: str, under_test: "ModelUnderTest", results: "list[Evaluation
     return {
         "model": model,
         "card": under_test.card.model_dump(mode="json"),
-        "engine": under_test.engine.describe(),
+        "engine": under_test.describe(),
         "shotnoise": __version__,
         "evaluations": [result.to_json() for result in results],
     }
 
 
+def _told(result: "Evaluation", under_test: "ModelUnderTest") -> str:
+    """What the model used of what it was told about real noise."""
+    card = under_test.card
+    if result.protocol.simulated or (card.level == "none" and card.k_sigma is None):
+        return ""
+    told = {float(row.told.split()[1].rstrip(",")): row.told for row in result.rows}  # by sigma, or by k
+    low, high = told[min(told)], told[max(told)]
+    how = ", estimated for each" if getattr(result.protocol, "level", None) == "estimated" else ""
+    return f"; told {low}{how}" if low == high else f"; told {low} to {high}{how}"
+
+
 def _table(results: "list[Evaluation]") -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("protocol", overflow="fold")
-    for title in ("pictures", "noisy dB", "PSNR dB", "SSIM", "s/picture"):
+    for title in ("pictures", "noisy dB", "noisy SSIM", "PSNR dB", "SSIM", "s/picture"):
         table.add_column(title, justify="right", no_wrap=True)
     for result in results:
         count = str(result.pictures)
@@ -129,6 +184,7 @@ def _table(results: "list[Evaluation]") -> Table:
             Text(result.protocol.name),  # not markup, although it may have brackets
             count,
             f"{result.mean('noisy_psnr'):.2f}",
+            f"{result.mean('noisy_ssim'):.4f}",
             f"{result.mean('psnr'):.2f}",
             f"{result.mean('ssim'):.4f}",
             f"{result.mean('seconds'):.3f}",

@@ -25,6 +25,7 @@ from shotnoise import __version__
 from shotnoise.bundled import find_model
 from shotnoise.engines import Engine, open_engine
 from shotnoise.engines.choice import ENGINES
+from shotnoise.engines.latent import draw_latent, flat_level
 from shotnoise.errors import EngineError, ModelError
 from shotnoise.evaluation.metrics import quantise
 from shotnoise.tiling import plan_tiles, read_tile
@@ -162,8 +163,10 @@ def measure(case: Case, warmup: int, repeats: int) -> Timing:
         raise ModelError(f"{case.model}: is fixed to {fixed}, not {asked}; measure it with --size {fixed}")
     shape = (case.batch, case.height, case.width, card.channels)
     pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    (tile,) = plan_tiles(case.height, case.width, multiple=card.multiple, budget=sys.maxsize).tiles
-    level = np.full((case.batch, 1, 1, 1), _LEVEL, np.float32) if card.level == "sigma" else None
+    plan = plan_tiles(case.height, case.width, multiple=card.multiple, budget=sys.maxsize)
+    (tile,) = plan.tiles
+    window = (case.batch, card.channels, *plan.window)
+    level, latent = flat_level(card, window, _LEVEL), draw_latent(card, window)
 
     def prepare() -> npt.NDArray[np.float32]:
         windows = np.stack([read_tile(picture, tile).transpose(2, 0, 1) for picture in pictures])
@@ -178,7 +181,7 @@ def measure(case: Case, warmup: int, repeats: int) -> Timing:
         start = time.perf_counter()
         noisy = prepare()
         prepared = time.perf_counter()
-        clean = engine.run(noisy, level)
+        clean = engine.run(noisy, level, latent)
         ran = time.perf_counter()
         finish(clean)
         times.append((prepared - start, ran - prepared, time.perf_counter() - ran))

@@ -5,20 +5,75 @@ similarity", IEEE TIP 2004.
 """
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from shotnoise.errors import PictureError
 
-__all__ = ["SSIM_WINDOW", "psnr", "quantise", "ssim"]
+__all__ = ["METRICS", "SSIM_WINDOW", "Metrics", "luma", "psnr", "quantise", "ssim"]
 
 SSIM_WINDOW = 11
 """Side of the window, and so of the smallest picture that has an SSIM."""
 
 _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03
+_LUMA = (65.481, 128.553, 24.966)  # of 255, for R, G and B
+_LUMA_BLACK = 16.0  # of 255
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What is done to two pictures in 0..1 before they are compared; papers differ in it.
+
+    Attributes:
+        name: what `--metrics` takes.
+        values: how both are taken. "clip, 8 bits": limited to 0..1 and rounded, data range 255. "clip": limited to
+            0..1, not rounded. "as they are": not even limited, so that values beyond black and white count as errors.
+        border: pixels that are left out at every edge.
+        ssim: "per channel": the mean over R, G and B. "luma": of :func:`luma`, which comes out much higher.
+        used_by: where these are the rules.
+    """
+
+    name: str
+    values: Literal["clip, 8 bits", "clip", "as they are"]
+    border: int
+    ssim: Literal["per channel", "luma"]
+    used_by: str
+
+    @property
+    def data_range(self) -> float:
+        """The distance from black to white in what :meth:`compared` gives."""
+        return 255.0 if self.values == "clip, 8 bits" else 1.0
+
+    def compared(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(H, W, C) in 0..1 -> what PSNR is taken of."""
+        height, width = picture.shape[:2]
+        inner = picture[self.border : height - self.border, self.border : width - self.border]
+        if self.values == "clip, 8 bits":
+            return quantise(inner)
+        return np.clip(inner, 0, 1) if self.values == "clip" else inner
+
+    def structure(self, compared: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What PSNR is taken of -> what SSIM is taken of."""
+        return luma(compared, self.data_range) if self.ssim == "luma" else compared
+
+
+METRICS = {
+    row.name: row
+    for row in (
+        Metrics("8bit", "clip, 8 bits", 0, "per channel", "shotnoise, and Neighbor2Neighbor"),
+        Metrics(
+            "invdn", "clip, 8 bits", 4, "per channel", "InvDN's validation during training, which takes PSNR alone"
+        ),
+        Metrics("invdn-paddle", "as they are", 0, "luma", "the published test of InvDN in Paddle"),
+        Metrics("invdn-paddle-log", "as they are", 4, "luma", "the training log of InvDN in Paddle"),
+        Metrics("cycleisp", "clip", 0, "per channel", "CycleISP's test, which takes PSNR alone"),
+    )
+}
+"""By name."""
 
 
 def quantise(picture: npt.NDArray[Any], precision: npt.DTypeLike = np.float64) -> npt.NDArray[np.uint8]:
@@ -83,6 +138,23 @@ def ssim(first: npt.NDArray[Any], second: npt.NDArray[Any], data_range: float) -
     brightness = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
     return float(np.mean(brightness * structure))  # channels have equal areas: one mean is the mean of means
+
+
+def luma(picture: npt.NDArray[Any], data_range: float) -> npt.NDArray[np.float64]:
+    """The Y of BT.601 in its limited range: (65.481 R + 128.553 G + 24.966 B) / 255 + 16 on the scale of 255.
+
+    Args:
+        picture: (H, W, 3), R first.
+        data_range: the distance from black to white in it, and in the result.
+
+    Returns:
+        (H, W), not rounded and not limited.
+    """
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise PictureError(f"luma needs a colour picture (H, W, 3), not {picture.shape}; choose metrics without it")
+    weights = np.array(_LUMA) / 255
+    result: npt.NDArray[np.float64] = picture.astype(np.float64) @ weights + _LUMA_BLACK / 255 * data_range
+    return result
 
 
 def _blur(picture: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

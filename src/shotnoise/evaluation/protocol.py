@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from shotnoise.sensor.law import NoiseLaw
 
 __all__ = ["DataSet", "Protocol", "Told", "Trial", "find_pictures"]
 
-DataSet = Literal["kodak24", "bsd300", "set14", "folder"]
+DataSet = Literal["kodak24", "bsd300", "set14", "folder", "pairs", "sidd", "mri"]
 Told = float | NoiseLaw | None  # what a denoiser learns about the noise
 Values = npt.NDArray[np.float32]
 
@@ -35,6 +35,8 @@ class Trial:
         judged: what the denoiser gave, as it is compared with `clean`.
         seen: the same as a picture of 8 bits, to look at.
         converted: whether the channels of the picture had to be changed.
+        structure: what SSIM is taken of, from what is compared; the same without it.
+        finished: what the protocol does with what the denoiser gave, before it is judged; nothing without it.
     """
 
     noisy: Values
@@ -44,6 +46,8 @@ class Trial:
     judged: Callable[[Values], npt.NDArray[Any]]
     seen: Callable[[Values], npt.NDArray[np.uint8]]
     converted: bool = False
+    structure: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = lambda compared: compared
+    finished: Callable[[Values], Values] = lambda values: values
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,10 @@ class Protocol(ABC):
         seeding: when the generator starts anew. "each picture": for repeat r (0 is the first) from seed + r. "each
             set": once; then all pictures in their order, and all of them again for the next repeat.
         repeats: noise realisations per picture.
+        simulated: whether the noise is drawn here; otherwise it came with the pictures.
     """
+
+    simulated: ClassVar[bool] = True
 
     name: str
     data_set: DataSet
@@ -73,12 +80,19 @@ class Protocol(ABC):
         """A generator in the state in which a picture starts, or with seeding "each set" the whole set."""
         return np.random.RandomState(self.seed + repeat)
 
+    def find(self, data: Path) -> tuple[Path, list[Path]]:
+        """The folder of the set at or below `data`, and what :meth:`trial` takes, in its order.
+
+        Where one file holds many pictures, the path of each goes on inside it.
+        """
+        return find_pictures(self, data)
+
     @abstractmethod
     def trial(self, path: Path, channels: int, generator: np.random.RandomState) -> Trial:
         """One noisy picture.
 
         Args:
-            path: of the clean one.
+            path: one that :meth:`find` gave: of the clean picture, or of the noisy one where the noise is real.
             channels: that the denoiser works on.
             generator: source of all randomness.
         """
@@ -87,7 +101,15 @@ class Protocol(ABC):
         """Why a model of this kind that takes this level cannot be measured so; None where it can."""
         return None
 
-    def changed(self, *, repeats: int | None = None, seed: int | None = None, padding: str | None = None) -> Self:
+    def changed(
+        self,
+        *,
+        repeats: int | None = None,
+        seed: int | None = None,
+        padding: str | None = None,
+        metrics: str | None = None,
+        level: float | None = None,
+    ) -> Self:
         """The same with other values; its name then says which, so that nobody takes the scores for the named ones.
 
         >>> from shotnoise.evaluation import get_protocol
@@ -98,16 +120,34 @@ class Protocol(ABC):
             raise RecipeError(f"repeats is {repeats}; expected at least 1")
         if seed is not None and not 0 <= seed < 2**32 - (repeats or self.repeats):
             raise RecipeError(f"seed is {seed}; expected a number from 0 to about 4 billion")
-        wanted = {"repeats": repeats, "padding": self._padding(padding), "seed": seed}
-        new = {key: value for key, value in wanted.items() if value is not None and value != getattr(self, key)}
+        if not self.simulated and (repeats is not None or seed is not None):
+            option = "--seed" if repeats is None else "--repeats"
+            raise RecipeError(f"the noise of '{self.name}' is real, there is none to draw; leave {option} out")
+        said = {"repeats": repeats, "padding": padding, "seed": seed, "metrics": metrics, "level": level}
+        values = said | {
+            "padding": self._padding(padding),
+            "metrics": self._metrics(metrics),
+            "level": self._level(level),
+        }
+        new = {key: value for key, value in values.items() if value is not None and value != getattr(self, key)}
         if not new:
             return self
-        said = ",".join(f"{key}={padding if key == 'padding' else value}" for key, value in new.items())
-        return replace(self, name=f"{self.name}[{said}]", **new)  # type: ignore[arg-type]
+        words = ",".join(f"{key}={said[key]:g}" if key == "level" else f"{key}={said[key]}" for key in new)
+        return replace(self, name=f"{self.name}[{words}]", **new)
 
-    def _padding(self, name: str | None) -> str | None:
+    def _padding(self, name: str | None) -> Any:
         if name is not None:
             raise RecipeError(f"'{self.name}' has no padding to change; leave --padding out")
+        return None
+
+    def _metrics(self, name: str | None) -> Any:
+        if name is not None:
+            raise RecipeError(f"the metrics of '{self.name}' are fixed; leave --metrics out")
+        return None
+
+    def _level(self, counts: float | None) -> Any:
+        if counts is not None:
+            raise RecipeError(f"'{self.name}' says itself what is told about the noise; leave --level out")
         return None
 
     def facts(self) -> dict[str, Any]:

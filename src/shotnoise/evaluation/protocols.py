@@ -1,12 +1,14 @@
 """The table of protocols."""
 
 from shotnoise.errors import RecipeError, nearest
-from shotnoise.evaluation import pictures, raw
+from shotnoise.evaluation import mri, pairs, pictures, raw, sidd
 from shotnoise.evaluation.protocol import Protocol
 
 __all__ = ["PROTOCOLS", "get_protocol"]
 
-PROTOCOLS: dict[str, Protocol] = {row.name: row for row in (*pictures.rows(), *raw.rows())}
+PROTOCOLS: dict[str, Protocol] = {
+    row.name: row for row in (*pictures.rows(), *raw.rows(), *pairs.rows(), *sidd.rows(), *mri.rows())
+}
 
 
 def get_protocol(name: str) -> Protocol:

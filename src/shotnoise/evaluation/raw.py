@@ -11,11 +11,11 @@ import torch
 from shotnoise.evaluation.protocol import DataSet, Protocol, Trial
 from shotnoise.images import open_image
 from shotnoise.images.image import to_depth
-from shotnoise.pairs.unprocess import camera_of, unprocess
+from shotnoise.isp import camera_of, unprocess
 from shotnoise.sensor.published import published_profile
 from shotnoise.store import planes
 
-__all__ = ["RawProtocol", "rows"]
+__all__ = ["RawProtocol", "rows", "shown_planes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class RawProtocol(Protocol):
     """A camera's noise, added to the RAW that it would have recorded of a display picture.
 
     The picture, 8-bit values divided by 255 and cut to even sides, is taken back to packed planes of an RGGB sensor as
-    in :mod:`shotnoise.pairs.unprocess`; the generator draws the camera: four weights, the normal number of the total
+    in :func:`shotnoise.isp.unprocess`; the generator draws the camera: four weights, the normal number of the total
     gain, the red and the blue gain. Then x = k Poisson(clean / k) + N(0, s2) with the law of `camera` at `iso`, in
     float64, plane after plane, rounded to whole counts, limited to those that the file can hold, normalised and cast
     to float32: values below black stay negative. The denoiser is told the true law. Its output, limited to 0..1 and
@@ -49,7 +49,7 @@ class RawProtocol(Protocol):
         pixels = planes(to_depth(image.pixels, np.uint8), 3)
         even = torch.from_numpy(pixels[:, : pixels.shape[1] // 2 * 2, : pixels.shape[2] // 2 * 2] / np.float32(255))
         camera = camera_of(generator.uniform(size=4), generator.normal(), *generator.uniform(size=2))
-        clean = unprocess(even, camera).numpy()
+        clean = unprocess(even[None], camera)[0].numpy()
         law = published_profile(self.camera).at(self.iso)
         k, s2 = (np.resize(values, 4)[:, None, None] for values in (law.k, law.s2))
         signal = k * generator.poisson(clean.astype(np.float64) / k)
@@ -63,7 +63,7 @@ class RawProtocol(Protocol):
 
         def seen(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
             red, first, second, blue = np.clip(values, 0, 1)
-            gains = camera.rgb_gain * torch.stack((camera.red_gain, torch.ones(()), camera.blue_gain))
+            gains = camera.rgb_gain * camera.balance[0]
             colours = np.stack((red, (first + second) / 2, blue), axis=2) * gains.numpy()
             result: npt.NDArray[np.uint8] = np.rint(255 * np.clip(colours, 0, 1) ** (1 / 2.2)).astype(np.uint8)
             return result
@@ -75,6 +75,14 @@ class RawProtocol(Protocol):
         if kind != "raw":
             return f"is for {kind} pictures, and '{self.name}' measures on RAW; choose a protocol for pictures"
         return None
+
+
+def shown_planes(planes: npt.NDArray[np.float32], gains: npt.ArrayLike = 1.0) -> npt.NDArray[np.uint8]:
+    """(4, H, W) planes in 0..1 -> a picture to look at, (H, W, 3) with gains for its colours and a gamma of 2.2."""
+    red, first, second, blue = np.clip(planes, 0, 1)
+    colours = np.stack((red, (first + second) / 2, blue), axis=2) * np.asarray(gains)
+    result: npt.NDArray[np.uint8] = np.rint(255 * np.clip(colours, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+    return result
 
 
 def rows() -> list[RawProtocol]:

@@ -13,9 +13,10 @@ from typing import Any
 
 from shotnoise.card import Score
 from shotnoise.errors import ModelError, StoreError
-from shotnoise.evaluation.protocol import Protocol
+from shotnoise.evaluation.protocol import Protocol, Told
+from shotnoise.sensor.law import NoiseLaw
 
-__all__ = ["Evaluation", "PictureScore", "read_scores", "write_csv", "write_json"]
+__all__ = ["Evaluation", "PictureScore", "read_scores", "told_in_words", "write_csv", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,11 @@ class PictureScore:
         height: rows.
         width: columns.
         noisy_psnr: dB of the noisy input, after the same quantisation as the output.
+        noisy_ssim: structural similarity of the noisy input.
         psnr: dB of the output.
         ssim: structural similarity of the output.
         seconds: time of the denoiser alone.
+        told: what the denoiser could know about the noise, in words; see :func:`told_in_words`.
     """
 
     picture: str
@@ -38,9 +41,14 @@ class PictureScore:
     height: int
     width: int
     noisy_psnr: float
+    noisy_ssim: float
     psnr: float
     ssim: float
     seconds: float
+    told: str
+
+
+_MEANS = ("noisy_psnr", "noisy_ssim", "psnr", "ssim", "seconds")
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Evaluation:
         return len({row.picture for row in self.rows})
 
     def mean(self, column: str) -> float:
-        """The mean of "noisy_psnr", "psnr", "ssim" or "seconds" over all pictures and repeats."""
+        """The mean of a column of numbers, as "psnr" or "noisy_ssim", over all pictures and repeats."""
         return statistics.fmean(getattr(row, column) for row in self.rows)
 
     def score(self) -> Score:
@@ -85,11 +93,23 @@ class Evaluation:
             "protocol": self.protocol.facts(),
             "folder": str(self.folder),
             "pictures": self.pictures,
-            "mean": {column: _finite(self.mean(column)) for column in ("noisy_psnr", "psnr", "ssim", "seconds")},
+            "mean": {column: _finite(self.mean(column)) for column in _MEANS},
             "rows": [{name: _finite(value) for name, value in asdict(row).items()} for row in self.rows],
             "failed": list(self.failed),
             "warnings": list(self.warnings),
         }
+
+
+def told_in_words(told: Told) -> str:
+    """The standard deviation in counts of 8 bits, or a law, which says where it comes from; empty for nothing.
+
+    >>> told_in_words(0.1)
+    'sigma 25.5'
+    """
+    if isinstance(told, NoiseLaw):
+        k, s2 = (", ".join(f"{value:.4g}" for value in dict.fromkeys(values)) for values in (told.k, told.s2))
+        return f"k {k}, variance without light {s2}" + (f" ({told.source})" if told.source else "")
+    return "" if told is None else f"sigma {255 * told:.4g}"
 
 
 def read_scores(path: Path) -> list[Score]:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from shotnoise.errors import EngineError, PictureError, StoreError
 from shotnoise.evaluation.metrics import psnr, ssim
-from shotnoise.evaluation.protocol import Protocol, Told, Trial, find_pictures
-from shotnoise.evaluation.report import Evaluation, PictureScore
+from shotnoise.evaluation.protocol import Protocol, Told, Trial
+from shotnoise.evaluation.report import Evaluation, PictureScore, told_in_words
 from shotnoise.images import save_image
 
 __all__ = ["Denoise", "evaluate"]
@@ -39,9 +39,9 @@ def evaluate(
             deviation in the same units, or the law of a sensor; returns its estimate of the clean picture in the
             same shape.
         protocol: the rules.
-        folder: the pictures, or the folder above them; see :func:`find_pictures`.
+        folder: the pictures, or the folder above them; see :meth:`Protocol.find`.
         channels: what `denoise` works on: 3 or 1, or 4 for planes of RAW. Pictures of the other kind are converted
-            before noise is added, by the rule of :func:`shotnoise.store.planes`, and the result says so.
+            first, by the rule of :func:`shotnoise.store.planes`, and the result says so.
         limit: measure only the first pictures.
         save_pictures: folder for the noisy and the denoised pictures as PNG, in ``noisy/`` and ``denoised/``; of the
             first repeat.
@@ -49,7 +49,7 @@ def evaluate(
     """
     if limit is not None and limit < 1:
         raise StoreError(f"limit is {limit}; expected a number of pictures")
-    found, paths = find_pictures(protocol, Path(folder))
+    found, paths = protocol.find(Path(folder))
     warnings = []
     if protocol.pictures is not None and len(paths) != protocol.pictures:
         warnings.append(f"{protocol.data_set} has {protocol.pictures} pictures, {len(paths)} are in {found}")
@@ -84,9 +84,8 @@ def evaluate(
         raise StoreError(f"{found}: none of {len(paths)} pictures could be measured, the first because: {first}")
     if converted:
         kind = "gray (Rec. 601 luma, 8 bits)" if channels == 1 else "RGB"
-        warnings.append(
-            f"{converted} of {len(paths) - len(failed)} pictures were converted to {kind} before noise was added"
-        )
+        when = "before noise was added" if protocol.simulated else "first"
+        warnings.append(f"{converted} of {len(paths) - len(failed)} pictures were converted to {kind} {when}")
     return Evaluation(protocol, found, tuple(rows), tuple(failed.values()), tuple(warnings))
 
 
@@ -98,16 +97,20 @@ def _measure(
     seconds = time.perf_counter() - start
     if estimate.shape != trial.noisy.shape:
         raise PictureError(f"the denoiser returned shape {estimate.shape} for a picture of shape {trial.noisy.shape}")
-    output = trial.judged(estimate)
+    estimate = trial.finished(estimate)
+    output, given = trial.judged(estimate), trial.judged(trial.noisy)
+    truth = trial.structure(trial.clean)
     row = PictureScore(
         picture=name,
         repeat=repeat,
         height=trial.clean.shape[0],
         width=trial.clean.shape[1],
-        noisy_psnr=psnr(trial.judged(trial.noisy), trial.clean, trial.data_range),
+        noisy_psnr=psnr(given, trial.clean, trial.data_range),
+        noisy_ssim=ssim(trial.structure(given), truth, trial.data_range),
         psnr=psnr(output, trial.clean, trial.data_range),
-        ssim=ssim(output, trial.clean, trial.data_range),
+        ssim=ssim(trial.structure(output), truth, trial.data_range),
         seconds=seconds,
+        told=told_in_words(trial.told),
     )
     return row, trial.seen(trial.noisy), trial.seen(estimate)
 

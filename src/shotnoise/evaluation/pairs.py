@@ -1,0 +1,149 @@
+"""Protocols for real noise: pairs of a noisy and a clean picture of one scene, nothing is added."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shotnoise.errors import PictureError, RecipeError, StoreError, nearest
+from shotnoise.evaluation.metrics import METRICS, Metrics, quantise
+from shotnoise.evaluation.protocol import Protocol, Trial
+from shotnoise.images import list_pictures, open_image
+from shotnoise.images.image import full_scale
+from shotnoise.sensor import estimate_sigma
+from shotnoise.store import planes
+
+__all__ = ["PairProtocol", "find_pairs", "pair_trial", "rows"]
+
+_NOISY = ("noisy",)
+_CLEAN = ("clean", "gt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairProtocol(Protocol):
+    """Display pictures that a camera took twice, with noise and practically without.
+
+    The noisy picture goes to the denoiser as it was stored, divided by its white. A denoiser that asks for the level
+    of the noise is told one number for the whole picture: a blind estimate of :func:`shotnoise.sensor.estimate_sigma`,
+    or what the user gave. Real noise is neither white nor the same at all brightnesses, so that this number is a
+    makeshift; every row of the result says what it was.
+
+    Attributes:
+        metrics: how both are compared; a row of :data:`shotnoise.evaluation.METRICS`.
+        level: standard deviation that is told, in 8-bit counts, or that it is estimated.
+    """
+
+    simulated: ClassVar[bool] = False
+
+    metrics: Metrics = METRICS["8bit"]
+    level: float | Literal["estimated"] = "estimated"
+
+    def find(self, data: Path) -> tuple[Path, list[Path]]:
+        """The noisy pictures of a folder with ``noisy`` and ``clean``; see :func:`find_pairs`."""
+        return find_pairs(data)
+
+    def trial(self, path: Path, channels: int, generator: np.random.RandomState) -> Trial:
+        """A noisy picture with its partner; nothing is random."""
+        noisy, clean = open_image(path), open_image(_partner(path))
+        if noisy.pixels.shape != clean.pixels.shape:
+            raise PictureError(
+                f"{path}: has shape {noisy.pixels.shape}, its clean partner {clean.pixels.shape}; expected the same"
+            )
+        return pair_trial(self, noisy.pixels, clean.pixels, channels)
+
+    def refusal(self, kind: str, level: str) -> str | None:
+        """RAW models see no display pictures."""
+        if kind not in ("rgb", "gray"):
+            return f"is for {kind} data, and '{self.name}' measures on pictures; choose a protocol for {kind} data"
+        return None
+
+    def _metrics(self, name: str | None) -> Any:
+        if name is not None and name not in METRICS:
+            raise RecipeError(f"unknown metrics '{name}': {nearest(name, METRICS)}")
+        return None if name is None else METRICS[name]
+
+    def _level(self, counts: float | None) -> Any:
+        if counts is not None and not 0 <= counts <= 255:
+            raise RecipeError(f"level is {counts:g}; expected a noise standard deviation in counts, 0 to 255")
+        return counts
+
+
+def pair_trial(rules: PairProtocol, noisy: npt.NDArray[Any], clean: npt.NDArray[Any], channels: int) -> Trial:
+    """A trial from the pixels of both, (H, W) or (H, W, 3) of any depth."""
+    metrics = rules.metrics
+    sigma = estimate_sigma(noisy) if rules.level == "estimated" else rules.level / 255
+    given, truth = (
+        planes(pixels, channels).astype(np.float32) / np.float32(full_scale(pixels.dtype)) for pixels in (noisy, clean)
+    )
+
+    def judged(values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        return metrics.compared(values.transpose(1, 2, 0))
+
+    def seen(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        return quantise(values.transpose(1, 2, 0))
+
+    converted = (1 if noisy.ndim == 2 else 3) != channels
+    return Trial(given, sigma, judged(truth), metrics.data_range, judged, seen, converted, metrics.structure)
+
+
+def find_pairs(data: Path) -> tuple[Path, list[Path]]:
+    """The folder of the noisy pictures and these, each of which has a clean partner.
+
+    `data` holds a folder ``noisy`` and a folder ``clean`` or ``gt``, in any case. Partners have the same name below
+    them; the extension may differ.
+    """
+    noisy_folder, clean_folder = _folders(data)
+    noisy = {_name(path, noisy_folder): path for path in list_pictures(noisy_folder)}
+    clean = {_name(path, clean_folder) for path in list_pictures(clean_folder)}
+    lonely = sorted(noisy.keys() ^ clean)
+    if lonely:
+        where, other = (noisy_folder, clean_folder) if lonely[0] in noisy else (clean_folder, noisy_folder)
+        raise StoreError(
+            f"{where / lonely[0]}: one of {len(lonely)} pictures without a partner of that name in {other}; add it, or "
+            "take both out"
+        )
+    return noisy_folder, list(noisy.values())
+
+
+def has_pairs(data: Path) -> bool:
+    """Whether there are folders as :func:`find_pairs` wants them."""
+    return bool(_named(data, _NOISY) and _named(data, _CLEAN))
+
+
+def _folders(data: Path) -> tuple[Path, Path]:
+    if not data.is_dir():
+        what = "is not a folder" if data.exists() else "does not exist"
+        raise StoreError(f"{data}: {what}; expected a folder that holds 'noisy' and 'clean'")
+    found = []
+    for names in (_NOISY, _CLEAN):
+        candidates = _named(data, names)
+        if len(candidates) != 1:
+            there = f"several may be '{names[0]}'" if candidates else f"there is no '{names[0]}'"
+            raise StoreError(f"{data}: {there}; expected one folder 'noisy' and one 'clean' (or 'gt') in it")
+        found.append(candidates[0])
+    return found[0], found[1]
+
+
+def _named(data: Path, names: tuple[str, ...]) -> list[Path]:
+    return [entry for entry in sorted(data.iterdir()) if entry.is_dir() and entry.name.lower() in names]
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _partner(path: Path) -> Path:
+    """The clean picture of a noisy one that :func:`find_pairs` gave."""
+    noisy_folder = next(parent for parent in path.parents if parent.name.lower() in _NOISY and has_pairs(parent.parent))
+    clean_folder = _folders(noisy_folder.parent)[1]
+    place = clean_folder / path.relative_to(noisy_folder)
+    if place.is_file():
+        return place
+    return next(other for other in list_pictures(place.parent, recursive=False) if other.stem == path.stem)
+
+
+def rows() -> list[PairProtocol]:
+    """The table."""
+    return [PairProtocol(name="pairs/folder", data_set="pairs", pictures=None)]
