@@ -17,7 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shotnoise.errors import RecipeError, nearest
 
-__all__ = ["Choice", "Recipe", "load_recipe", "packaged_recipes", "parse_override", "recipe_text"]
+__all__ = ["Choice", "Recipe", "load_recipe", "packaged_recipes", "parse_override", "recipe_text", "scaled"]
+
+
+# Pairs that come with their noise, or have none.
+_WITHOUT_NOISE = ("camera-pairs", "invented-cameras", "kspace", "stored")
 
 
 class _Strict(BaseModel):
@@ -46,8 +50,8 @@ class TrainingOptions(_Strict):
     lr: float = Field(default=1e-3, gt=0, description="highest learning rate")
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0, description="what Adam adds to the root of its second moment")
-    weight_decay: float = Field(default=0.0, ge=0)
-    schedule: Literal["constant", "cosine", "multistep", "rampdown"] = "cosine"
+    weight_decay: float = Field(default=0.0, ge=0, description="adam: added to the gradient; adamw: apart from it")
+    schedule: Literal["constant", "cosine", "multistep", "rampdown", "epochs"] = "cosine"
     warmup: int = Field(default=0, ge=0, description="steps of linear rise to lr, the first of them already above zero")
     warmup_from: float | None = Field(
         default=None, gt=0, lt=1, description="share of lr at the first step, lr being that of step `warmup`"
@@ -56,7 +60,14 @@ class TrainingOptions(_Strict):
     milestones: tuple[float, ...] = Field(default=(), description="multistep: shares of the training where lr drops")
     factor: float = Field(default=0.5, gt=0, lt=1, description="multistep: what lr is multiplied with")
     ramp: float | None = Field(default=None, gt=0, le=1, description="rampdown: share of the training that it takes")
+    epochs: int | None = Field(default=None, gt=0, description="epochs: equal parts with a constant rate")
+    rise: int = Field(default=0, ge=0, description="epochs: how many of the first ones have a rising rate")
+    fall: int = Field(default=0, ge=0, description="epochs: how many of the last ones have a falling rate")
+    final_beta1: float | None = Field(default=None, ge=0, lt=1, description="where the first beta goes in the fall")
     clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
+    clip_by: Literal["all", "tensor"] = Field(
+        default="all", description="whether that is the norm over all weights, or over each tensor of weights by itself"
+    )
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights, which are kept")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = Field(default=True, description="memory layout; faster on CPUs and on tensor cores")
@@ -74,8 +85,18 @@ class TrainingOptions(_Strict):
             raise ValueError(f"ramp needs schedule: rampdown, but schedule is {self.schedule}")
         if self.schedule == "rampdown" and self.ramp is None:
             raise ValueError("schedule: rampdown needs ramp, the share of the training that it takes, for instance 0.3")
+        if self.schedule != "epochs" and (self.epochs or self.rise or self.fall or self.final_beta1 is not None):
+            raise ValueError(f"epochs, rise, fall and final_beta1 need schedule: epochs, but it is {self.schedule}")
+        if self.schedule == "epochs" and (self.epochs is None or self.epochs > self.steps):
+            raise ValueError("schedule: epochs needs epochs, how many there are in all, at most one per step")
+        if self.schedule == "epochs" and self.epochs is not None and self.rise + self.fall > self.epochs:
+            raise ValueError(f"rise {self.rise} and fall {self.fall} are more than the {self.epochs} epochs")
+        if self.final_beta1 is not None and not self.fall:
+            raise ValueError("final_beta1 needs fall, the epochs in which it is reached")
         if self.warmup_from is not None and not self.warmup:
             raise ValueError("warmup_from needs warmup, the number of steps of the rise")
+        if self.clip_by != "all" and self.clip is None:
+            raise ValueError("clip_by needs clip, the largest norm of the gradient")
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
         return self
@@ -87,7 +108,7 @@ class ValidationOptions(_Strict):
     share: float = Field(default=0.05, gt=0, lt=1, description="of the pictures, chosen by a hash of their names")
     every: int = Field(default=1000, gt=0, description="steps between validations and checkpoints")
     samples: int = Field(default=24, gt=0)
-    crop: int = Field(default=192, gt=0)
+    crop: int = Field(default=192, gt=0, description="side of the samples; MRI slices are whole")
     noise: Choice | None = Field(default=None, description="None: the training noise")
     best: Literal["psnr", "ssim"] = Field(default="psnr", description="by which score the best weights are chosen")
 
@@ -116,11 +137,12 @@ class Recipe(_Strict):
     card: CardText = CardText()
     seed: int = Field(default=0, ge=0)
     data: tuple[str, ...] = Field(default=(), description="stores or folders of pictures; --data fills it")
+    start_from: str | None = Field(default=None, description="run or file whose weights are the first ones")
 
     @model_validator(mode="after")
     def _has_noise(self) -> "Recipe":
-        noisy = self.pairs.name == "stored" or not self.pairs.options.get("simulate", True)
-        if self.noise is None and not noisy:
+        without = self.pairs.name in _WITHOUT_NOISE or not self.pairs.options.get("simulate", True)
+        if self.noise is None and not without:
             raise ValueError(
                 "noise is missing, for instance {name: gaussian, sigma: 25}; only pictures that are noisy already "
                 "(pairs.simulate: false) need none"
@@ -165,7 +187,11 @@ def recipe_text(name: str | os.PathLike[str]) -> str:
 
 
 def load_recipe(
-    name: str | os.PathLike[str], *, overrides: Sequence[str] = (), data: Sequence[str | os.PathLike[str]] = ()
+    name: str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    data: Sequence[str | os.PathLike[str]] = (),
+    start_from: str | os.PathLike[str] | None = None,
 ) -> Recipe:
     """Read and check a recipe.
 
@@ -173,6 +199,7 @@ def load_recipe(
         name: a packaged recipe, or the path of a YAML file.
         overrides: "training.steps=100" and the like, applied before checking.
         data: stores or folders of pictures, in place of what the recipe says.
+        start_from: run or file whose weights are the first ones, likewise.
     """
     try:
         content = yaml.safe_load(recipe_text(name))
@@ -194,10 +221,49 @@ def load_recipe(
         place[keys[-1]] = value
     if data:
         content["data"] = [str(item) for item in data]
+    if start_from is not None:
+        content["start_from"] = str(start_from)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"{name}: {_first_problem(error)}") from None
+
+
+def scaled(recipe: Recipe, devices: int) -> Recipe:
+    """The same training on several devices: as many samples in all, and as large a batch for every learning rate.
+
+    Each device keeps the batch of the recipe, so all of them together see `devices` times as many samples per step.
+    Steps are divided by that, learning rates multiplied with it. What is counted in steps (warm-up, validation) or
+    decays per step (averaged weights) follows; milestones are shares of the training already.
+
+    >>> four = scaled(load_recipe("invdn/sidd"), 4).training
+    >>> four.batch, four.steps, four.lr
+    (14, 150000, 0.0008)
+    """
+    if devices < 1:
+        raise RecipeError(f"devices is {devices}; expected the number of processes, 1 or more")
+    training = recipe.training
+
+    def fewer(steps: int) -> int:
+        return max(1, round(steps / devices))
+
+    def faster(rate: float) -> float:
+        return float(f"{devices * rate:.12g}")  # 3 times 2e-4 is 6e-4, not 6.000000000000001e-4
+
+    content = recipe.model_dump(exclude_unset=True)
+    content["validation"] = content.get("validation", {}) | {"every": fewer(recipe.validation.every)}
+    changes = content["training"]
+    changes |= {"steps": fewer(training.steps), "lr": faster(training.lr)}
+    if training.final_lr:
+        changes["final_lr"] = faster(training.final_lr)
+    if training.warmup:
+        changes["warmup"] = fewer(training.warmup)
+    if training.ema is not None:
+        changes["ema"] = training.ema**devices
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{recipe.name} on {devices} devices: {_first_problem(error)}") from None
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:

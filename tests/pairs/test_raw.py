@@ -4,9 +4,11 @@ import torch
 
 from shotnoise.errors import RecipeError
 from shotnoise.images.raw.bayer import join, split
+from shotnoise.networks import create
 from shotnoise.noise import NOISE
 from shotnoise.pairs import PAIRS, collate
 from shotnoise.pairs.raw import RawPlanes, UnprocessedPictures, turned
+from small_networks import SMALL
 
 ROOT = {"gain": 0.0625, "offset": 0.0, "root": True}
 
@@ -102,6 +104,26 @@ def test_from_display_pictures():
     assert 0 <= sample.clean.min() < sample.clean.max() <= 1
     assert PAIRS.resolve("unprocessed").picture_channels == 3
     assert PAIRS.resolve("raw").picture_channels is None
+
+
+@pytest.mark.parametrize("levels", ["brooks", "dnd", "sidd"])
+@pytest.mark.parametrize("clipped", [False, True])
+def test_what_the_published_denoisers_are_told(levels, clipped):
+    """The deviation of every value by the law of the sample, seen from the noisy side."""
+    ends = {"saturate": True, "pedestal": 0} if clipped else {}
+    noise = NOISE.create("poisson-gaussian", {"levels": levels, "shot": "gaussian", **ends})
+    picture = np.random.default_rng(0).integers(0, 256, (3, 48, 64), dtype=np.uint8)
+    source = UnprocessedPictures(pictures=[picture], noise=noise, crop=16)
+    batch = collate([source.draw(seeded(seed)) for seed in range(3)])
+    assert batch["level"].shape == batch["noisy"].shape == (3, 4, 16, 16)
+    k, s2 = batch["law"].unbind(1)
+    torch.testing.assert_close(batch["level"].square(), (k * batch["noisy"] + s2).clamp_min(0))
+    if clipped:
+        assert 0 <= batch["noisy"].min() <= batch["noisy"].max() <= 1
+    for name in ("cycleisp-denoiser", "unprocessing-denoiser"):
+        network = create(name, **SMALL[name])
+        result = network(batch["noisy"], batch["level"])
+        assert result.shape == batch["target"].shape
 
 
 @pytest.mark.parametrize(

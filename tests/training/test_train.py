@@ -106,7 +106,8 @@ def test_loader_processes_change_nothing(pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"precision": "bf16"}, {"channels_last": False}, {"optimizer": "adam", "ema": None}]
+    "changes",
+    [{"precision": "bf16"}, {"channels_last": False}, {"optimizer": "adam", "ema": None}, {"clip_by": "tensor"}],
 )
 def test_options_run(pictures, tmp_path, changes):
     run = train(recipe(pictures, training={"steps": 5} | changes), tmp_path / "run", accelerator="cpu")

@@ -1,15 +1,20 @@
 """`shotnoise train`: a recipe and pictures -> a run folder."""
 
+import contextlib
 import json
 import logging
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from shotnoise.recipe import Recipe
 
 
 def train(
@@ -25,29 +30,36 @@ def train(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The run folder; runs/RECIPE by default.")
     ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(metavar="RUN_OR_FILE", help="Begin with these weights instead of fresh ones.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
     stop_at: Annotated[
         int | None, typer.Option(metavar="STEP", help="End at this step of the schedule, to be resumed later.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="How many processes, one device each.")] = 1,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Shorter and faster by the number of devices: as many samples in all.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Train a network as a recipe says.
 
     Ctrl-C keeps what was learned; `--resume RUN` goes on from there, with the loss curve it would have had.
+    `--start-from RUN` takes the weights of a run, or of a checkpoint, and nothing else of it: fine-tuning.
     """
     from shotnoise.errors import RecipeError, require
 
     for module in ("torch", "lightning", "lmdb", "tensorboard"):
         require(module, "train", "training")
-    from shotnoise.recipe import load_recipe
+    from shotnoise.recipe import load_recipe, scaled
     from shotnoise.training import train as train_recipe
 
     if (recipe is None) == (resume is None):
         raise typer.BadParameter("give either a recipe to start or --resume RUN to go on")
     if resume is not None:
-        if data or overrides or output:
+        if data or overrides or output or start_from or scale:
             raise typer.BadParameter(
                 "--resume goes on with the recipe and data of the run; start a new one to change them"
             )
@@ -55,16 +67,21 @@ def train(
             raise RecipeError(f"{resume}: no recipe.yaml here, so this is not a run folder")
         loaded, folder = load_recipe(resume / "recipe.yaml"), resume
     else:
-        loaded = load_recipe(str(recipe), overrides=overrides or (), data=data or ())
+        loaded = load_recipe(str(recipe), overrides=overrides or (), data=data or (), start_from=start_from)
+        if scale:
+            before, loaded = loaded, scaled(loaded, devices)
+            many = "1 device of {} samples" if devices == 1 else f"{devices} devices of {{}} samples each"
+            typer.echo(f"{many.format(before.training.batch)}: {_changes(before, loaded)}", err=True)
         folder = output or Path("runs") / loaded.name.replace("/", "-")
     screen = Console(stderr=True)
     columns = (
         TextColumn("{task.fields[step]}"), BarColumn(), TimeElapsedColumn(), TextColumn("to go"),
         TimeRemainingColumn(), TextColumn("loss {task.fields[loss]}  {task.fields[psnr]}"),
     )  # fmt: skip
-    if not screen.is_terminal:
-        _narrate()
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+    with (
+        Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress,
+        contextlib.nullcontext() if screen.is_terminal else _narrated(),
+    ):
         bar = progress.add_task("train", total=loaded.training.steps, step="starting", loss="-", psnr="")
 
         def report(step: int, steps: int, loss: float, psnr: float | None) -> None:
@@ -87,13 +104,32 @@ def train(
     else:
         ssim = f", SSIM {run.ssim:.4f}" if known else ""
         protocol = "raw/kodak24/iso1600" if run.kind == "raw" else "kodak24"
+        if run.kind == "rgb" and loaded.pairs.name == "stored" and loaded.noise is None:
+            protocol = "pairs/folder"
         typer.echo(f"{run.folder}: step {run.step:,}, best validation {run.psnr:.2f} dB{ssim}")
         typer.echo(f"next: shotnoise evaluate {run.folder} --protocol {protocol} --data DIR")
         typer.echo(f"      shotnoise export {run.folder} -o model.onnx")
 
 
-def _narrate() -> None:
+def _changes(before: "Recipe", after: "Recipe") -> str:
+    """What is not the same any more, as in "steps 600000 -> 150000"."""
+    sections = (("", before.training, after.training), ("validation.", before.validation, after.validation))
+    words = [
+        f"{place}{name} {getattr(old, name):.12g} -> {getattr(new, name):.12g}"
+        for place, old, new in sections
+        for name in type(old).model_fields
+        if getattr(old, name) != getattr(new, name)
+    ]
+    return ", ".join(words) or "nothing changes"
+
+
+@contextlib.contextmanager
+def _narrated() -> Iterator[None]:
     """Without a terminal there is no bar: send the log lines to stderr instead."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler, logger = logging.StreamHandler(sys.stderr), logging.getLogger("shotnoise.training")
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger("shotnoise.training").addHandler(handler)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -12,6 +12,15 @@ __all__ = ["METHODS", "Method"]
 METHODS = Table(
     "method",
     {
+        "cycleisp": ("shotnoise.methods.cycleisp:CycleISPStages", "a camera learned both ways, sRGB to RAW and back"),
+        "invertible": (
+            "shotnoise.methods.invertible:Invertible",
+            "an invertible network: its low-resolution half and the picture it restores are compared",
+        ),
+        "kspace": (
+            "shotnoise.methods.kspace:KSpace",
+            "under-sampled MRI: the network predicts, what was measured is put back",
+        ),
         "neighbor2neighbor": (
             "shotnoise.methods.neighbor2neighbor:Neighbor2Neighbor",
             "single noisy pictures: neighbouring pixels teach each other",

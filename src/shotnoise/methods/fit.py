@@ -16,6 +16,7 @@ from shotnoise.images.image import full_scale, to_depth
 from shotnoise.methods.zero_shot import fit_zero_shot
 from shotnoise.raw_denoiser import RawDenoiser
 from shotnoise.sensor import estimate_sigma
+from shotnoise.volume_denoiser import VolumeDenoiser
 
 __all__ = ["Fit", "FitOptions"]
 
@@ -25,7 +26,6 @@ class FitOptions(Options):
     """Options of a batch in which each picture is fitted anew; model, engine, level and tile play no part."""
 
     steps: int = 2000
-    seed: int = 0
 
     def model_facts(self, kind: Kind = "picture") -> dict[str, str]:
         """There is no model file; what would change the result is among the options."""
@@ -33,11 +33,15 @@ class FitOptions(Options):
 
     def denoiser(self) -> Worker:
         """Ready to fit."""
-        return Fit(steps=self.steps, seed=self.seed, strength=self.strength, threads=self.threads)
+        return Fit(steps=self.steps, seed=self.seed or 0, strength=self.strength, threads=self.threads)
 
     def raw_denoiser(self) -> RawDenoiser:
         """Never ready."""
         raise RecipeError("a fit learns from finished pictures, not from RAW; leave --fit out for RAW files")
+
+    def volume_denoiser(self) -> VolumeDenoiser:
+        """Never ready."""
+        raise RecipeError("a fit learns from finished pictures, not from volumes; leave --fit out for volumes")
 
 
 class Fit:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from shotnoise.errors import RecipeError
 from shotnoise.noise import NoiseModel
-from shotnoise.pairs.crops import Crops, add_noise
+from shotnoise.pairs.crops import Crops, add_noise, single_level
 from shotnoise.pairs.sample import PairSource, Sample
 
 __all__ = ["SingleNoisy"]
@@ -46,7 +45,7 @@ class SingleNoisy(PairSource):
             )
         self.crops = Crops(pictures, crop=crop, augment=augment)
         self.noise = noise if simulate else None
-        self.level = None if noise is None or simulate else _single_level(noise)
+        self.level = None if noise is None or simulate else single_level(noise)
 
     def draw(self, generator: torch.Generator) -> Sample:
         """One noisy crop."""
@@ -60,10 +59,3 @@ class SingleNoisy(PairSource):
                 "use pairs: {name: noisy-pairs}"
             )
         return Sample(noisy=noisy.picture, target=noisy.picture, clean=crop, level=noisy.level)
-
-
-def _single_level(noise: NoiseModel) -> Tensor | None:
-    """The level of a law of one strength, (1, 1, 1). A range says nothing about any one picture: None."""
-    strengths = noise.draw(2, torch.Generator().manual_seed(0))
-    level = noise.level(strengths[:1])
-    return None if level is None or not torch.equal(strengths[0], strengths[1]) else level[0]

@@ -135,7 +135,9 @@ class KeepBest(Callback):
         """Compare and keep."""
         if not isinstance(pl_module, Task) or trainer.sanity_checking:
             return
-        if self.psnr == -math.inf or getattr(pl_module, self.metric) > getattr(self, self.metric):
+        score, best = getattr(pl_module, self.metric), getattr(self, self.metric)
+        # The first is always kept, but one that was not a number gives way to any that is.
+        if self.psnr == -math.inf or score > best or (math.isnan(best) and not math.isnan(score)):
             self.psnr, self.ssim = pl_module.psnr, pl_module.ssim
             if trainer.is_global_zero:
                 self.save(pl_module)
@@ -150,16 +152,23 @@ class KeepBest(Callback):
 
 
 class Narrator(Callback):
-    """Tells the log how the training goes: step, loss, PSNR, samples per second, time to go.
+    """Tells the log how the training goes: step, loss, PSNR, samples per second, time to go, and per epoch.
 
     Args:
         every: steps between lines.
         batch: samples per step.
         report: called with (steps done, steps in all, loss, psnr) after every step, for a progress bar.
+        epoch: steps of one, where the schedule knows epochs.
     """
 
-    def __init__(self, every: int, batch: int, report: Callable[[int, int, float, float | None], None] | None) -> None:
-        self.every, self.batch, self.report = every, batch, report
+    def __init__(
+        self,
+        every: int,
+        batch: int,
+        report: Callable[[int, int, float, float | None], None] | None,
+        epoch: float | None = None,
+    ) -> None:
+        self.every, self.batch, self.report, self.epoch = every, batch, report, epoch
         self._started = (0.0, 0)
         self._loss: float | None = None
         self._psnr: float | None = None
@@ -180,9 +189,10 @@ class Narrator(Callback):
         if step % self.every == 0:
             elapsed, done = time.monotonic() - self._started[0], step - self._started[1]
             left = elapsed / max(1, done) * (total - step)
+            pace = "" if self.epoch is None else f"  {self.epoch * elapsed / max(1, done):.1f} s/epoch"
             _log.info(
-                "step %d/%d  loss %.5f  %.0f samples/s  %d min to go",
-                step, total, self._loss, done * self.batch / elapsed, round(left / 60),
+                "step %d/%d  loss %.5f  %.0f samples/s%s  %d min to go",
+                step, total, self._loss, done * self.batch / elapsed, pace, round(left / 60),
             )  # fmt: skip
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

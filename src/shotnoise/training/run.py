@@ -39,6 +39,7 @@ from shotnoise.training.callbacks import Averaging, Checkpoints, KeepBest, Metri
 from shotnoise.training.interruption import Interruption
 from shotnoise.training.pictures import Pictures
 from shotnoise.training.processes import Place, joined_by_helpers
+from shotnoise.training.start import start_from
 from shotnoise.training.task import Task
 
 __all__ = ["Run", "train"]
@@ -80,7 +81,7 @@ def train(
     """Train a recipe.
 
     Args:
-        recipe: what to do; `recipe.data` says on which pictures.
+        recipe: what to do; `recipe.data` says on which pictures, `recipe.start_from` from which weights.
         folder: the run folder; made if missing.
         resume: continue from `last.ckpt` in the folder; the loss curve goes on as if it had never stopped.
         stop_at: end after this step of the schedule, to be resumed later.
@@ -124,9 +125,15 @@ def _fit(
     options, devices, first = recipe.training, place.world if place else 1, place is None or place.rank == 0
     torch.manual_seed(recipe.seed)
     network = create(recipe.network.name, **recipe.network.options)
+    if recipe.start_from is not None and not resume:
+        earlier = start_from(network, recipe.start_from, recipe.network.name)
+        # The model has seen what those weights have seen, and its card must say so, also after a resumption.
+        before = earlier.trained_on if earlier else [f"whatever {Path(recipe.start_from).name} was trained on"]
+        seen = tuple(dict.fromkeys((*before, *(recipe.card.trained_on or recipe.data))))
+        recipe = recipe.model_copy(update={"card": recipe.card.model_copy(update={"trained_on": seen})})
     method: Method = METHODS.create(recipe.method.name, recipe.method.options, network=network)
     kind: type[PairSource] = PAIRS.resolve(recipe.pairs.name)
-    pictures = _load(recipe.data, kind.picture_channels or network.channels, kind.arrays)
+    pictures = _load(recipe.data, kind.picture_channels or network.channels, kind.wants(recipe.pairs.options), kind)
     training, held_out = _split(pictures, recipe.validation.share)
     source = _source(recipe.pairs, recipe.noise, training)
     validation = _validation_batches(recipe, held_out, network.multiple)
@@ -140,6 +147,8 @@ def _fit(
     card = _card(recipe, network, source)
     if first:
         _log.info("%s: %d pictures to train on, %d held out", recipe.name, len(training), len(held_out))
+        if recipe.start_from is not None and not resume:
+            _log.info("starts from the weights of %s", recipe.start_from)
         if "clean" not in validation[0]:
             _log.info("no clean pictures: validation shows the loss on held-out samples, in dB")
         _write_text(run / "recipe.yaml", recipe.to_yaml())
@@ -153,7 +162,9 @@ def _fit(
     ]
     if first:
         every = max(1, recipe.validation.every // 5)
-        callbacks[2:2] = [Narrator(every=every, batch=options.batch * devices, report=report), Pictures()]
+        epoch = None if options.epochs is None else options.steps / options.epochs
+        narrator = Narrator(every=every, batch=options.batch * devices, report=report, epoch=epoch)
+        callbacks[2:2] = [narrator, Pictures()]
     if options.ema is not None:
         # After the keeper, which must see the averaged weights before they are swapped out again; before the
         # checkpoints, which must hold the average of the step they are named for.
@@ -166,7 +177,6 @@ def _fit(
             max_steps=options.steps if stop_at is None else min(stop_at, options.steps),
             max_epochs=-1,
             precision=_PRECISION[options.precision],  # type: ignore[arg-type]
-            gradient_clip_val=options.clip,
             val_check_interval=interval,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=2,
@@ -189,17 +199,21 @@ def _fit(
     return Run(run, card.kind, trainer.global_step, keeper.psnr, keeper.ssim)
 
 
-def _load(paths: Sequence[str], channels: int, arrays: Sequence[str]) -> dict[str, list[Picture]]:
+def _load(
+    paths: Sequence[str], channels: int, arrays: Sequence[str], kind: type[PairSource] = PairSource
+) -> dict[str, list[Picture]]:
     """All samples of all folders and stores, under the names of the pictures they were cut from."""
     pictures: dict[str, list[Picture]] = {}
     for path in paths:
-        samples = open_samples(path, channels=channels)
+        opened = kind.open(Path(path))
+        if opened is not None:
+            pictures |= {f"{Path(path).name}/{name}": [picture] for name, picture in opened.items()}
+            continue
+        samples = open_samples(path, channels=channels, arrays=arrays)
         for index, key in enumerate(samples.keys()):
             record = samples[index]
-            if not record.arrays.keys() >= set(arrays):
-                raise RecipeError(f"{path}: holds no noisy samples; pack it with `--bake NOISE`, or let noise be drawn")
             parts = [record.arrays[name] for name in arrays]
-            picture = parts[0] if len(parts) == 1 else cast(Picture, Stacked(parts))
+            picture = parts[0] if len(parts) == 1 else cast(Picture, Stacked(parts, record.arrays.get("low")))
             pictures.setdefault(f"{Path(path).name}/{record.meta.get('picture', key)}", []).append(picture)
     return pictures
 
@@ -229,7 +243,8 @@ def _validation_batches(recipe: Recipe, held_out: Sequence[Picture], multiple: i
     crop = min(options.crop, *(fits(min(picture.shape[1:])) for picture in held_out))
     if crop > 2 * multiple:
         crop -= crop % (2 * multiple)  # methods run networks on whole samples or on halves of them, without padding
-    source = _source(recipe.pairs, options.noise or recipe.noise, held_out, crop=crop)
+    changes = PAIRS.resolve(recipe.pairs.name).held_out(crop)
+    source = _source(recipe.pairs, options.noise or recipe.noise, held_out, **changes)
     samples = [source.draw(generator_for(_VALIDATION_SEED, number)) for number in range(options.samples)]
     return [collate(samples[first : first + 4]) for first in range(0, len(samples), 4)]
 
@@ -252,7 +267,7 @@ def _card(recipe: Recipe, network: Network, source: PairSource) -> Card:
         limits=list(recipe.card.limits),
         licence=recipe.card.licence,
         made_with=f"shotnoise {shotnoise.__version__}",
-        **measured(network),
+        **(measured(network) | ({} if source.kind is None else {"kind": source.kind})),
     )
 
 

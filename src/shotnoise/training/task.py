@@ -11,29 +11,17 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from shotnoise.evaluation.metrics import SSIM_WINDOW, ssim
 from shotnoise.methods import Method
-from shotnoise.networks import Network
 from shotnoise.pairs.sample import Batch, Sample, SampleStream, collate, generator_for
 from shotnoise.recipe import TrainingOptions
-from shotnoise.training.schedule import learning_rate
+from shotnoise.training.schedule import first_beta, learning_rate
 
-__all__ = ["Task", "run_padded"]
+__all__ = ["Task"]
 
 _log = logging.getLogger("shotnoise.training")
-
-
-def run_padded(network: Network, noisy: Tensor, level: Tensor | None) -> Tensor:
-    """Run a network on any size: reflect to its size multiple at the bottom and right, crop the result."""
-    height, width = noisy.shape[2:]
-    bottom, right = -height % network.multiple, -width % network.multiple
-    mode = "reflect" if bottom < height and right < width else "replicate"
-    padded = F.pad(noisy, (0, right, 0, bottom), mode=mode) if bottom or right else noisy
-    result: Tensor = network(padded, level)
-    return result[:, :, :height, :width]
 
 
 def _pictures(batch: Tensor) -> list[npt.NDArray[np.float32]]:
@@ -120,6 +108,12 @@ class Task(LightningModule):
             for name, value in batch.items()
         }
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """The first beta of Adam follows the schedule, as the rate does."""
+        if self.options.final_beta1 is not None:
+            for group in self.trainer.optimizers[0].param_groups:
+                group["betas"] = (first_beta(self.global_step, self.options), group["betas"][1])
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step."""
         # Samples have the numbers from 0 up, so the negative ones are free for what the method draws.
@@ -147,6 +141,19 @@ class Task(LightningModule):
                 "step %d: a gradient is not finite, update skipped (%d so far)", self.global_step + 1, self.skipped
             )
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Shorten a gradient longer than `clip`: as a whole, or each tensor by itself."""
+        if self.options.clip is None:
+            return
+        parameters = [parameter for parameter in self.method.parameters() if parameter.grad is not None]
+        for group in [parameters] if self.options.clip_by == "all" else [[parameter] for parameter in parameters]:
+            torch.nn.utils.clip_grad_norm_(group, self.options.clip)
+
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
         self.psnrs, self.ssims = [], []
@@ -159,7 +166,7 @@ class Task(LightningModule):
         """
         noisy, clean = batch["noisy"], batch.get("clean")
         if clean is not None or batch_idx == 0:
-            result = run_padded(self.method.predictor(), noisy, batch.get("level"))
+            result = self.method.restore(batch)
             unit = self.stream.source.to_unit(result.float(), batch).clamp(0, 1)
             if batch_idx == 0:
                 seen = self.stream.source.to_unit(noisy.float(), batch)
