@@ -60,6 +60,9 @@ def pack(
     split: Annotated[float | None, typer.Option(help="Share of pictures for training, as in 0.9.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, of random patches and of baked noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what is done when interrupted, and go on from there next time.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Pack pictures into a store, a single file that training reads fast.
@@ -89,6 +92,7 @@ def pack(
             split=split,
             seed=seed,
             overwrite=overwrite,
+            resume=resume,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     lines = [*report.notes, *(f"left out: {failed.reason}" for failed in report.failed)]

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 
 from shotnoise.errors import PictureError, StoreError
@@ -20,23 +20,26 @@ _BUDGET = 2 * 2**30
 
 
 def read_pictures(
-    folder: str | os.PathLike[str], selection: Selection, prefilter: Prefilter | None = None
+    folder: str | os.PathLike[str],
+    selection: Selection,
+    prefilter: Prefilter | None = None,
+    done: Container[str] = (),
 ) -> tuple[int, Iterator[Picture | Unsuited | Failed]]:
     """The number of pictures in a folder, and the pictures one by one, sorted by their path below it.
 
     One that cannot be read is yielded as :class:`Failed`, so that it does not stop the rest. Four channels are camera
     RAW, one or three are pictures; the files of the other kind are not looked at. What `prefilter` does to RAW, see
-    :func:`shotnoise.store.raw.read_raw`.
+    :func:`shotnoise.store.raw.read_raw`. Those whose names are `done` count, and are passed over.
     """
     folder = Path(folder)
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise StoreError(f"{folder}: {what}; expected a folder of pictures or a .tfrecords file")
     if selection.channels == RAW_PLANES:
-        raws = list_raws(folder)
-        return len(raws), (read_raw(path, path.relative_to(folder).as_posix(), selection, prefilter) for path in raws)
-    paths = _list_pictures(folder)
-    return len(paths), (_read(path, path.relative_to(folder).as_posix(), selection) for path in paths)
+        raws = [(path, path.relative_to(folder).as_posix()) for path in list_raws(folder)]
+        return len(raws), (read_raw(path, name, selection, prefilter) for path, name in raws if name not in done)
+    paths = [(path, path.relative_to(folder).as_posix()) for path in _list_pictures(folder)]
+    return len(paths), (_read(path, name, selection) for path, name in paths if name not in done)
 
 
 def _list_pictures(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +83,7 @@ def pack(
     split: float | None = None,
     seed: int = 0,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> PackReport:
     """Pack pictures into a store; each sample has an array "clean": (C, H, W), type as on disk.
@@ -123,6 +124,8 @@ def pack(
             patches of a picture stay together.
         seed: of the split, of random patches and of baked noise.
         overwrite: replace an existing store.
+        resume: keep what is done when interrupted, in a hidden folder beside the store, and go on from there. Finished
+            pictures of folders are not even read again; the options must be the same.
         progress: called with (done, total) after each picture.
     """
     if crop is not None and crop < 1:
@@ -151,39 +154,53 @@ def pack(
         "bake": None if bake is None else dict(bake), "split": split, "seed": seed,
     }  # fmt: skip
     report = PackReport(Path(store))
-    total, pictures = _read(Path(source), selection, average, prefilter, report)
     baker = None
     if bake is not None:
         from shotnoise.store.baking import Baker  # which imports torch
 
         baker = Baker(bake, seed)
-    judged: Counter[str] | None = None if prefilter is None else Counter()
     known: set[str] = set()
     groups: dict[str, list[str]] = {"train": [], "val": []}
-    with StoreWriter(store, made_by=made_by, overwrite=overwrite) as writer:
-        for done, picture in enumerate(pictures, 1):
+    rejected: Counter[str] | None = None if prefilter is None else Counter()
+    with StoreWriter(store, made_by=made_by, overwrite=overwrite, resume=resume) as writer:
+        total, pictures = _read(Path(source), selection, average, prefilter, report, frozenset(writer.done))
+        for done, picture in enumerate(pictures, 1 + len(writer.done)):
             if isinstance(picture, Failed):
                 report.failed.append(picture)
             elif isinstance(picture, Unsuited):
                 report.unsuited.append(picture)
             else:
-                known.add(picture.whole)
-                report.converted += [picture.name] if picture.converted else []
-                report.notes += [f"{picture.name}: {note}" for note in picture.notes]
                 windows = _windows(picture.pixels.shape[1:], crop, stride or crop)
                 if crop is not None and crops is not None:
                     windows = _random_windows(picture.pixels.shape[1:], crop, crops, f"{seed}:{picture.name}")
+                judged: Counter[str] | None = None if prefilter is None else Counter()
                 keys = _add(writer, picture, windows, low, baker, judged)
-                if split is not None:
-                    groups["train" if in_train(picture.whole, split, seed) else "val"].extend(keys)
+                writer.finished(
+                    picture.name,
+                    {
+                        "keys": keys,
+                        "picture": picture.whole,
+                        "converted": bool(picture.converted),
+                        "notes": list(picture.notes),
+                        "rejected": dict(judged or {}),
+                    },
+                )
             if progress:
                 progress(done, total)
+        for name, facts in writer.done.items():
+            known.add(facts["picture"])
+            report.converted += [name] if facts["converted"] else []
+            report.notes += [f"{name}: {note}" for note in facts["notes"]]
+            if rejected is not None:
+                rejected.update(facts["rejected"])
+            if split is not None:
+                groups["train" if in_train(facts["picture"], split, seed) else "val"].extend(facts["keys"])
         if not len(writer):
-            raise StoreError(nothing_usable(Path(source), report.failed, report.unsuited, judged))
+            raise StoreError(nothing_usable(Path(source), report.failed, report.unsuited, rejected))
         if split is not None:
             writer.split(groups)
             report.splits = {name: len(keys) for name, keys in groups.items()}
-        report.rejected = {reason: count for reason, count in (judged or {}).items() if reason != "kept"}
+        report.rejected = {reason: count for reason, count in (rejected or {}).items() if reason != "kept"}
         report.pictures, report.records, report.total_bytes = len(known), len(writer), writer.total_bytes
     return report
 
@@ -195,18 +212,31 @@ def in_train(name: str, share: float, seed: int) -> bool:
 
 
 def _read(
-    source: Path, selection: Selection, average: bool, prefilter: Prefilter | None, report: PackReport
+    source: Path,
+    selection: Selection,
+    average: bool,
+    prefilter: Prefilter | None,
+    report: PackReport,
+    done: Container[str],
 ) -> tuple[int, Iterator[Picture | Unsuited | Failed]]:
-    """How many pictures a source has, and the pictures."""
-    if source.is_dir() and not (source / DATA_FILE).is_file():
-        if average:
-            bursts = list_bursts(source)
-            return len(bursts), (read_burst(paths, name, selection) for name, paths in bursts)
+    """How many pictures a source has, and those that are not done."""
+    if source.is_dir() and not (source / DATA_FILE).is_file() and not average:
         pairs = None if selection.channels == RAW_PLANES else find_pairs(source)
         if pairs is not None:
             report.notes.append(f"{source}: packed as pairs, {' and '.join(pairs.arrays)}")
-            return read_pairs(source, pairs.arrays, selection)
-        return read_pictures(source, selection, prefilter)
+            return read_pairs(source, pairs.arrays, selection, done)
+        return read_pictures(source, selection, prefilter, done)
+    total, pictures = _read_all(source, selection, average, prefilter, report)
+    return total, (picture for picture in pictures if picture.name not in done)
+
+
+def _read_all(
+    source: Path, selection: Selection, average: bool, prefilter: Prefilter | None, report: PackReport
+) -> tuple[int, Iterator[Picture | Unsuited | Failed]]:
+    """The same of sources that are read from one end to the other."""
+    if source.is_dir() and not (source / DATA_FILE).is_file():
+        bursts = list_bursts(source)
+        return len(bursts), (read_burst(paths, name, selection) for name, paths in bursts)
     if average or prefilter:
         raise StoreError(f"{source}: average and prefilter need a folder of RAW files")
     if source.is_file() and source.suffix.lower() in TFRECORD_SUFFIXES:

@@ -6,7 +6,7 @@ that of SIDD, where `..._NOISY_SRGB_...` and `..._GT_SRGB_...` lie in one folder
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,9 +131,12 @@ def _sidd(folder: Path) -> PairFiles | None:
 
 
 def read_pairs(
-    folder: Path, arrays: Sequence[str], selection: Selection
+    folder: Path, arrays: Sequence[str], selection: Selection, done: Container[str] = ()
 ) -> tuple[int, Iterator[Picture | Unsuited | Failed]]:
-    """The number of pairs of a kind, and the pairs one by one; one that cannot be used does not stop the rest."""
+    """The number of pairs of a kind, and the pairs one by one; one that cannot be used does not stop the rest.
+
+    Those whose names are `done` count, and are passed over.
+    """
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise StoreError(f"{folder}: {what}; expected a store, or a folder with {arrays[0]}/ and {arrays[1]}/")
@@ -146,7 +149,7 @@ def read_pairs(
         )
     if selection.channels == RAW_PLANES:
         raise StoreError(f"{folder}: holds pairs of pictures, which have 3 channels or 1, not {RAW_PLANES}")
-    return len(pairs.files), (_read(pairs.arrays, *pair, selection) for pair in pairs.files)
+    return len(pairs.files), (_read(pairs.arrays, *pair, selection) for pair in pairs.files if pair[0] not in done)
 
 
 def _read(

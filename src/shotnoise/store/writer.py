@@ -16,12 +16,13 @@ import numpy.typing as npt
 from shotnoise import __version__
 from shotnoise.errors import StoreError, require
 from shotnoise.store.reader import Store
-from shotnoise.store.record import encode, encoded_key
+from shotnoise.store.record import decode, encode, encoded_key
 from shotnoise.store.schema import DATA_FILE, SCHEMA_KEY, SPLITS_FILE, ArraySchema, Schema, checksum
 
 __all__ = ["StoreWriter"]
 
 _BATCH_BYTES = 32 * 2**20  # held in memory between two transactions
+_JOURNAL_KEY = b"\0journal"  # of an unfinished store: what it was made by, and what is done
 
 
 class StoreWriter:
@@ -39,15 +40,24 @@ class StoreWriter:
         path: folder to make.
         made_by: free JSON that tells how the store was made; kept in its schema.
         overwrite: replace an existing store. A folder that holds anything else is never replaced.
+        resume: after an exception keep what was written and marked with :meth:`finished`, in a hidden folder beside
+            the store, and begin with what such a folder holds.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, made_by: Mapping[str, Any] | None = None, overwrite: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        made_by: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
     ) -> None:
         self.path = Path(path)
         self._made_by = dict(made_by or {})
         self._overwrite = overwrite
-        self._temporary = self.path.parent / f".{self.path.name}.{uuid.uuid4().hex}.partial"
+        self._resume = resume
+        self._temporary = self.path.parent / f".{self.path.name}.{'' if resume else uuid.uuid4().hex + '.'}partial"
+        self._done: dict[str, dict[str, Any]] = {}
         self._digests: dict[str, bytes] = {}
         self._arrays: dict[str, ArraySchema] = {}
         self._bytes = 0
@@ -61,17 +71,26 @@ class StoreWriter:
         _check_target(self.path, self._overwrite)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.mkdir()
+            self._temporary.mkdir(exist_ok=self._resume)
+            size = self._temporary / DATA_FILE
             # No lock file: nobody else knows this folder. No sync per transaction: one at the end is enough,
-            # because an interrupted store is thrown away.
+            # because an interrupted store is thrown away, or else synced when the block ends.
             self._environment = self._lmdb.open(
-                str(self._temporary), map_size=2 * _BATCH_BYTES, lock=False, sync=False, metasync=False
+                str(self._temporary),
+                map_size=2 * _BATCH_BYTES + (size.stat().st_size if size.exists() else 0),
+                lock=False,
+                sync=False,
+                metasync=False,
             )
-        except (OSError, self._lmdb.Error) as error:
-            self._discard()
-            raise StoreError(f"{self.path}: cannot make a store here ({error}); choose another place") from None
-        except BaseException:
-            self._discard()
+            if self._resume:
+                self._read_journal()
+        except BaseException as error:
+            if self._resume:
+                self._close()  # what lies there is not ours to delete
+            else:
+                self._discard()
+            if isinstance(error, OSError | self._lmdb.Error):
+                raise StoreError(f"{self.path}: cannot make a store here ({error}); choose another place") from None
             raise
         return self
 
@@ -82,7 +101,10 @@ class StoreWriter:
             if kind is None:
                 self._finish()
         finally:
-            self._discard()
+            if self._resume and self._environment is not None and self._done:
+                self._keep()
+            else:
+                self._discard()
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -109,15 +131,25 @@ class StoreWriter:
         given = {label: np.asarray(array) for label, array in arrays.items()}
         self._check_arrays(key, given)
         value = encode(given, meta or {})
-        for label, array in given.items():
-            known = self._arrays.get(label)
-            self._arrays[label] = known.including(array) if known else ArraySchema.of(array)
-        self._digests[key] = hashlib.sha256(value).digest()
-        self._bytes += len(value)
+        self._count(key, value, given)
         self._pending.append((name, value))
         self._pending_bytes += len(value)
         if self._pending_bytes >= _BATCH_BYTES:
             self._flush()
+
+    @property
+    def done(self) -> Mapping[str, Mapping[str, Any]]:
+        """What was marked as finished, in this block or in the one that it resumes."""
+        return self._done
+
+    def finished(self, part: str, facts: Mapping[str, Any]) -> None:
+        """Mark a part of the work, all of whose samples are added: a resumed block finds its name and facts.
+
+        Args:
+            part: name of the part.
+            facts: JSON with a list "keys" of its samples.
+        """
+        self._done[part] = dict(facts)
 
     def split(self, splits: Mapping[str, Sequence[str]]) -> None:
         """Name groups of keys, as in {"train": [...], "val": [...]}; kept beside the data as ``splits.json``."""
@@ -142,8 +174,42 @@ class StoreWriter:
                     f"before it {len(known.smallest)}; all samples of a store have the same"
                 )
 
+    def _read_journal(self) -> None:
+        """Take over what an interrupted block has finished; samples of a part that it had not are deleted."""
+        again = f"delete {self._temporary} to begin anew"
+        try:
+            with self._environment.begin(write=True) as transaction:
+                journal = json.loads(transaction.get(_JOURNAL_KEY) or b"null")
+                if journal is not None and journal["made_by"] != json.loads(json.dumps(self._made_by)):
+                    raise StoreError(f"{self.path}: was interrupted with other options; repeat those, or {again}")
+                self._done = {} if journal is None else journal["done"]
+                kept = {key for facts in self._done.values() for key in facts["keys"]}
+                for name in [bytes(name) for name, _ in transaction.cursor()]:
+                    key = name.decode()
+                    if key in kept:
+                        value = bytes(transaction.get(name))
+                        self._count(key, value, decode(memoryview(value))[0])
+                    elif name != _JOURNAL_KEY:
+                        transaction.delete(name)
+                if len(self._digests) != len(kept):
+                    raise StoreError(f"{self.path}: what an interrupted pack has left is damaged; {again}")
+        except (self._lmdb.Error, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self.path}: what an interrupted pack has left cannot be read ({error}); {again}"
+            ) from None
+
+    def _count(self, key: str, value: bytes, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        for label, array in arrays.items():
+            known = self._arrays.get(label)
+            self._arrays[label] = known.including(array) if known else ArraySchema.of(array)
+        self._digests[key] = hashlib.sha256(value).digest()
+        self._bytes += len(value)
+
     def _flush(self) -> None:
         """Write the pending records in one transaction, with a larger map whenever it does not fit."""
+        if self._resume:
+            journal = {"made_by": self._made_by, "done": self._done}
+            self._pending.append((_JOURNAL_KEY, json.dumps(journal).encode()))
         while True:
             try:
                 with self._environment.begin(write=True) as transaction:
@@ -172,9 +238,10 @@ class StoreWriter:
         self._pending.append((SCHEMA_KEY, schema.model_dump_json().encode()))
         self._flush()
         try:
+            with self._environment.begin(write=True) as transaction:
+                transaction.delete(_JOURNAL_KEY)
             self._environment.sync(True)
-            self._environment.close()
-            self._environment = None
+            self._close()
             if self._splits:
                 text = json.dumps(self._splits, ensure_ascii=False, indent=1)
                 (self._temporary / SPLITS_FILE).write_text(text + "\n", encoding="utf-8")
@@ -197,10 +264,19 @@ class StoreWriter:
             raise
         shutil.rmtree(aside, ignore_errors=True)
 
-    def _discard(self) -> None:
+    def _keep(self) -> None:
+        """Leave what is finished to the next attempt."""
+        self._flush()
+        self._environment.sync(True)
+        self._close()
+
+    def _close(self) -> None:
         if self._environment is not None:
             self._environment.close()
             self._environment = None
+
+    def _discard(self) -> None:
+        self._close()
         if self._temporary.exists():
             shutil.rmtree(self._temporary, ignore_errors=True)
 
