@@ -15,6 +15,7 @@ def write_model(
     *,
     channels: int = 3,
     level: str = "none",
+    latent: tuple[int, int] | None = None,
     shape: str = "plain",
     seed: int = 0,
     inputs: dict[str, list] | None = None,
@@ -22,9 +23,12 @@ def write_model(
     opset: int = 17,
     **card,
 ) -> Path:
-    """Write noisy + correction(noisy) [* level].
+    """Write noisy + correction(noisy) [* level] [+ detail(z)].
+
+    RAW models, of 4 channels, take the level as a map unless their card has the root of the k-Sigma transform.
 
     Args:
+        latent: channels and reduction of the random input; the detail is a transposed convolution of that stride.
         shape: "plain", two 3x3 convolutions; "strided", a convolution of stride 2 and a transposed one; "pooled",
             plain and the mean of the whole picture; "blur", the mean of 3x3 pixels.
         inputs: shapes of the inputs, to make models that break the convention.
@@ -66,11 +70,29 @@ def write_model(
                 onnx.helper.make_node("GlobalAveragePool", ["d"], ["e"]),
                 onnx.helper.make_node("Add", ["d", "e"], ["c"]),
             ]
+    change = "c"
     if level == "sigma":
-        nodes.append(onnx.helper.make_node("Mul", ["c", "level"], ["m"]))
-    nodes.append(onnx.helper.make_node("Add", ["noisy", "m" if level == "sigma" else "c"], ["clean"]))
+        nodes.append(onnx.helper.make_node("Mul", [change, "level"], ["m"]))
+        change = "m"
+    if latent is not None:
+        count, step = latent
+        facts["multiple"] = max(facts["multiple"], step)
+        card["latent"] = {"channels": count, "reduction": step}
+        weights.append(weight("wz", count, channels, step, step))
+        nodes += [
+            onnx.helper.make_node("ConvTranspose", ["z", "wz"], ["detail"], strides=[step, step]),
+            onnx.helper.make_node("Add", [change, "detail"], ["s"]),
+        ]
+        change = "s"
+    nodes.append(onnx.helper.make_node("Add", ["noisy", change], ["clean"]))
     picture = ["n", channels, "h", "w"]
-    inputs = inputs or {"noisy": picture, **({"level": ["n", 1, 1, 1]} if level == "sigma" else {})}
+    root = (card.get("k_sigma") or {}).get("root", False)
+    levels = picture if channels == 4 and not root else ["n", 1, 1, 1]
+    inputs = inputs or {
+        "noisy": picture,
+        **({"level": levels} if level == "sigma" else {}),
+        **({"z": ["n", latent[0], "hz", "wz"]} if latent is not None else {}),
+    }
     graph = onnx.helper.make_graph(
         nodes,
         "tiny",

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from shotnoise.denoiser import Denoiser
     from shotnoise.images import Image, open_image, save_image
     from shotnoise.images.raw import RawFrame, open_raw, save_dng
+    from shotnoise.mri import open_volume, save_volume
     from shotnoise.raw_denoiser import RawDenoiser
     from shotnoise.sensor.profile import NoiseProfile
+    from shotnoise.volume_denoiser import VolumeDenoiser
 
 __version__ = "0.1.0"
 
@@ -21,10 +23,13 @@ _PUBLIC = {
     "NoiseProfile": "shotnoise.sensor.profile",
     "RawDenoiser": "shotnoise.raw_denoiser",
     "RawFrame": "shotnoise.images.raw",
+    "VolumeDenoiser": "shotnoise.volume_denoiser",
     "open_image": "shotnoise.images",
     "open_raw": "shotnoise.images.raw",
+    "open_volume": "shotnoise.mri",
     "save_dng": "shotnoise.images.raw",
     "save_image": "shotnoise.images",
+    "save_volume": "shotnoise.mri",
 }
 _ROOMS = ("denoiser", "engines", "errors", "evaluation", "export", "images", "networks", "noise", "store")
 
@@ -34,11 +39,14 @@ __all__ = [
     "NoiseProfile",
     "RawDenoiser",
     "RawFrame",
+    "VolumeDenoiser",
     "__version__",
     "open_image",
     "open_raw",
+    "open_volume",
     "save_dng",
     "save_image",
+    "save_volume",
 ]
 
 

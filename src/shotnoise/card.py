@@ -4,13 +4,13 @@ An ``.onnx`` file holds it as JSON under the metadata key :data:`CARD_KEY`, a ``
 header under the same key. There is no sidecar to lose.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shotnoise.errors import ModelError
 
-__all__ = ["CARD_KEY", "Card", "Score", "Transform"]
+__all__ = ["CARD_KEY", "Card", "Latent", "Score", "Transform"]
 
 CARD_KEY = "shotnoise.card"
 
@@ -36,6 +36,15 @@ class Transform(BaseModel):
     root: bool = False
 
 
+class Latent(BaseModel):
+    """The random input of a model that samples: standard normal, (N, channels, H / reduction, W / reduction)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: int = Field(ge=1)
+    reduction: int = Field(ge=1)
+
+
 class Card(BaseModel):
     """Everything needed to run a model properly and to judge whether to trust it."""
 
@@ -50,6 +59,7 @@ class Card(BaseModel):
         default="none",
         description="'sigma': the model takes the noise standard deviation, in units of the picture, as input `level`",
     )
+    latent: Latent | None = Field(default=None, description="of a model that samples: its random input `z`")
     k_sigma: Transform | None = Field(
         default=None, description="of a RAW model: what is done with normalised counts before it sees them"
     )
@@ -77,6 +87,20 @@ class Card(BaseModel):
     limits: list[str] = Field(default_factory=list, description="what it should not be used for")
     licence: str = ""
     made_with: str = Field(default="", description="shotnoise version that made the file")
+
+    @property
+    def level_map(self) -> bool:
+        """Whether the level is a map, (N, channels, H, W), as the noise of RAW asks for; else it is (N, 1, 1, 1).
+
+        Behind the root of the k-Sigma transform RAW has one level too.
+        """
+        return self.level == "sigma" and self.kind == "raw" and not (self.k_sigma is not None and self.k_sigma.root)
+
+    @model_validator(mode="after")
+    def _latent_divides(self) -> Self:
+        if self.latent is not None and self.multiple % self.latent.reduction:
+            raise ValueError(f"multiple {self.multiple} is none of the latent reduction {self.latent.reduction}")
+        return self
 
     @classmethod
     def parse(cls, text: str | bytes, source: str) -> "Card":

@@ -15,7 +15,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from shotnoise.engines import Engine
+from shotnoise.engines import Engine, Ensemble, Poses
 from shotnoise.errors import ModelError, PictureError, RecipeError
 from shotnoise.images import Image
 from shotnoise.images.image import full_scale
@@ -44,6 +44,8 @@ class Result:
         tiles: how the picture was cut (:meth:`shotnoise.tiling.Plan.describe`).
         seconds: time of the whole, reading and writing files not included.
         notes: what a user should know, one line each.
+        uncertainty: of two samples or more, their standard deviation at each pixel and channel, in units of 0..1,
+            float32 in the shape of the pixels; otherwise None.
     """
 
     image: Image
@@ -52,6 +54,7 @@ class Result:
     tiles: dict[str, Any]
     seconds: float
     notes: tuple[str, ...] = ()
+    uncertainty: npt.NDArray[np.float32] | None = None
 
 
 class Denoiser(ModelRunner):
@@ -67,6 +70,10 @@ class Denoiser(ModelRunner):
             picture.
         tile: longest side of the windows in pixels; None: chosen for about 0.25 to 3 GB of memory, by the network.
         threads: CPU threads; None: all cores.
+        ensemble: "none", or "x8": the mean over the eight poses of the picture, for eight times the work.
+        samples: draws of the random input that are averaged, of models that have one, like an `invdn`; from two on the
+            result has an `uncertainty`.
+        seed: of the random input; None: 0. The same seed gives the same result.
     """
 
     def __init__(
@@ -78,10 +85,13 @@ class Denoiser(ModelRunner):
         level: float | None = None,
         tile: int | None = None,
         threads: int | None = None,
+        ensemble: Poses = "none",
+        samples: int = 1,
+        seed: int | None = None,
     ) -> None:
         if level is not None and not 0 <= level <= COUNTS:
             raise RecipeError(f"level is {level}; expected a noise standard deviation in counts, 0 to 255")
-        super().__init__(model, engine, strength, tile, threads)
+        super().__init__(model, engine, strength, tile, threads, ensemble, samples, seed)
         if (self.card.kind, self.card.channels) not in (("rgb", 3), ("gray", 1)):
             raise ModelError(
                 f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "
@@ -131,22 +141,27 @@ class Denoiser(ModelRunner):
         """Denoise one picture, and say what happened."""
         started = time.perf_counter()
         if self.strength == 0:
-            return Result(image, None, 0.0, {}, time.perf_counter() - started)
+            return Result(image, None, 0.0, {}, time.perf_counter() - started, uncertainty=self._untouched(image))
         sigma = COUNTS * estimate_sigma(image.pixels) if self.level is None else self.level
         if sigma < _SILENT and self.level is None and self.card.level == "sigma":
             # What a network does to a picture without noise can only harm it.
             note = "no noise was found, so nothing was changed; if you see some, say how much with the level"
-            return Result(image, sigma, 0.0, {}, time.perf_counter() - started, (note,))
+            return Result(image, sigma, 0.0, {}, time.perf_counter() - started, (note,), self._untouched(image))
         level, notes = self._model_level(sigma)
         # Beyond 1 a model that takes the level has been told a higher one instead.
         mix = self.strength if level is None else min(self.strength, 1.0)
         work, change, plan = self._in_tiles(
-            lambda: _Work(self.engine, image.pixels, level, notes), mix, notes, progress
+            lambda: _Work(self.ensemble, image.pixels, level, notes), mix, notes, progress
         )
         removed = COUNTS * change
         self._mention_idleness(sigma, removed, notes)
         seconds = time.perf_counter() - started
-        return Result(image.with_pixels(work.result), sigma, removed, plan.describe(), seconds, tuple(notes))
+        clean = image.with_pixels(work.result)
+        return Result(clean, sigma, removed, plan.describe(), seconds, tuple(notes), work.uncertainty)
+
+    def _untouched(self, image: Image) -> npt.NDArray[np.float32] | None:
+        """The uncertainty of a picture in which nothing was changed."""
+        return np.zeros(image.pixels.shape, np.float32) if self.ensemble.samples > 1 else None
 
     def _model_level(self, sigma: float) -> tuple[float | None, list[str]]:
         """What the model is told, in 0..1, and what to tell the user about it."""
@@ -163,10 +178,11 @@ class Denoiser(ModelRunner):
 class _Work(Medium):
     """One picture on its way through the model: from its own type to float32 and back, tile by tile."""
 
-    def __init__(self, engine: Engine, pixels: Array, level: float | None, notes: list[str]) -> None:
+    def __init__(self, ensemble: Ensemble, pixels: Array, level: float | None, notes: list[str]) -> None:
         self.height, self.width = pixels.shape[:2]
         self.result = np.empty_like(pixels)
-        self._engine, self._pixels, self._level, self._notes = engine, pixels, level, notes
+        self.uncertainty = np.empty(pixels.shape, np.float32) if ensemble.samples > 1 else None
+        self._ensemble, self._pixels, self._level, self._notes = ensemble, pixels, level, notes
         self._white = full_scale(pixels.dtype)
         self._floating = pixels.dtype.kind == "f"
         self._window: Array = pixels[:0]  # of the current tile, and what in it is not finite
@@ -182,13 +198,17 @@ class _Work(Medium):
             self._brightest = max(self._brightest, float(np.abs(noisy).max()))
         return noisy
 
-    def write(self, tile: Tile, values: Values) -> None:
+    def write(self, tile: Tile, values: Values, spread: Values | None) -> None:
         target = _planes(self.result[tile.write])
         target[:] = self._in_own_type(values)
+        if self.uncertainty is not None:
+            _planes(self.uncertainty[tile.write])[:] = spread
         if self._bad is not None:
             keep = (slice(None), *tile.keep)
             np.copyto(target, self._window[keep], where=self._bad[keep])
             self._strange += int(np.count_nonzero(self._bad[keep]))
+            if self.uncertainty is not None:
+                np.copyto(_planes(self.uncertainty[tile.write]), 0, where=self._bad[keep])
 
     def finish(self, finite: bool) -> None:
         if self._brightest > _BRIGHTEST and not finite:
@@ -201,17 +221,21 @@ class _Work(Medium):
                 "of white"
             )
 
-    def model(self, noisy: Values) -> Values:
+    def model(self, tile: Tile, noisy: Values) -> tuple[Values, Values | None]:
         """Planes (P, H, W) through the engine, whatever channels the model has."""
-        if self._engine.card.channels == 1:  # a gray model sees the three colours as three pictures
+        if self._ensemble.card.channels == 1:  # a gray model sees the three colours as three pictures
             batch = noisy[:, None]
         else:
             batch = np.ascontiguousarray(np.broadcast_to(noisy, (3, *noisy.shape[1:])))[None]
         level = None if self._level is None else np.full((len(batch), 1, 1, 1), self._level, np.float32)
-        clean = self._engine.run(batch, level)
-        if len(noisy) == 1:  # a gray picture: the mean of the three colours, or the only plane there is
-            return np.asarray(clean[0].mean(axis=0, keepdims=True))
-        return clean.reshape(noisy.shape)
+        origin = tile.read[0].start, tile.read[1].start
+
+        def planes(clean: Values) -> Values:
+            if len(noisy) == 1:  # a gray picture: the mean of the three colours, or the only plane there is
+                return np.asarray(clean[0].mean(axis=0, keepdims=True))
+            return clean.reshape(noisy.shape)
+
+        return self._ensemble.run(batch, level, origin=origin, values=planes)
 
     def _in_own_type(self, values: Values) -> Array:
         """Round half up and clip for integers; floating point as it is. Works in `values`."""

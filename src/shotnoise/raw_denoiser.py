@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shotnoise.engines import Engine
+from shotnoise.engines import Engine, Ensemble, Poses
 from shotnoise.errors import ModelError, RecipeError
 from shotnoise.images.raw import RawFrame
 from shotnoise.images.raw.bayer import join, sites, split
-from shotnoise.runner import COUNTS, Medium, ModelRunner, Progress, Values
+from shotnoise.runner import COUNTS, Medium, ModelRunner, Progress, Values, raw_level
 from shotnoise.sensor import estimate_sigma
 from shotnoise.sensor.estimate import estimate_frame, law_for
 from shotnoise.sensor.law import KSigma, NoiseLaw
@@ -51,6 +51,8 @@ class RawResult:
         tiles: how the planes were cut (:meth:`shotnoise.tiling.Plan.describe`); sizes are in pixels of a plane.
         seconds: time of the whole, reading and writing files not included.
         notes: what a user should know, one line each.
+        uncertainty: of two samples or more, their standard deviation at each pixel of the mosaic, float32, in units of
+            white - black; otherwise None.
     """
 
     frame: RawFrame
@@ -61,6 +63,7 @@ class RawResult:
     tiles: dict[str, Any]
     seconds: float
     notes: tuple[str, ...] = ()
+    uncertainty: npt.NDArray[np.float32] | None = None
 
 
 class RawDenoiser(ModelRunner):
@@ -70,13 +73,18 @@ class RawDenoiser(ModelRunner):
         model: name of a bundled model, an .onnx file, a checkpoint, a run folder; or an engine that is already open.
         engine: "auto", "onnxruntime", "openvino" or "torch".
         strength: 0 returns the frame unchanged, 1 is the result of the model, between them the two are mixed. Up to 2,
-            a model behind the k-Sigma transform is told noise that many times stronger; any other model's correction
-            is multiplied.
+            a model behind the k-Sigma transform, or one that takes the noise level, is told noise that many times
+            stronger; any other model's correction is multiplied.
         profile: what the noise is: a profile of the camera, its file, the name of a published one, or a law. None:
             what the file itself says, or an estimate from the frame.
         iso: at which the profile is asked; None: that of the frame.
         tile: longest side of the windows in pixels of a plane; None: chosen for about 0.25 to 3 GB of memory.
         threads: CPU threads; None: all cores.
+        ensemble: "none", or "x8": the mean over the eight poses in which the mosaic is RGGB again, for eight times the
+            work and a little more.
+        samples: draws of the random input that are averaged, of models that have one; from two on the result has an
+            `uncertainty`.
+        seed: of the random input; None: 0.
     """
 
     def __init__(
@@ -89,21 +97,19 @@ class RawDenoiser(ModelRunner):
         iso: float | None = None,
         tile: int | None = None,
         threads: int | None = None,
+        ensemble: Poses = "none",
+        samples: int = 1,
+        seed: int | None = None,
     ) -> None:
         if isinstance(profile, str | os.PathLike):
             profile = open_profile(profile)
         if iso is not None and not isinstance(profile, NoiseProfile):
             raise RecipeError(f"ISO {iso:g} is given without a noise profile, and nothing else depends on it")
-        super().__init__(model, engine, strength, tile, threads)
+        super().__init__(model, engine, strength, tile, threads, ensemble, samples, seed)
         if (self.card.kind, self.card.channels) != ("raw", 4):
             raise ModelError(
                 f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "
                 "expected one for raw data of 4 channels, like the bundled 'raw'"
-            )
-        if self.card.level != "none":
-            raise ModelError(
-                f"the model '{self.card.name}' wants one noise level, and the noise of RAW depends on the brightness; "
-                "expected a model behind the k-Sigma transform, or one without a level"
             )
         self.profile = profile
         self.iso = iso
@@ -128,7 +134,8 @@ class RawDenoiser(ModelRunner):
         """Denoise one frame, and say what happened."""
         started = time.perf_counter()
         if self.strength == 0:
-            return RawResult(frame, None, None, 0.0, 1.0, {}, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            return RawResult(frame, None, None, 0.0, 1.0, {}, seconds, uncertainty=self._untouched(frame))
         law, notes = self._law(frame)
         span = frame.white - sum(frame.black) / 4
         deviation = _deviation(frame, law)
@@ -136,19 +143,24 @@ class RawDenoiser(ModelRunner):
         if deviation * span <= _ROUNDING and self.profile is None:
             # What a network does to a picture without noise can only harm it.
             notes.append("no noise was found, so nothing was changed; if you see some, give a noise profile")
-            return RawResult(frame, law, sigma, 0.0, 1.0, {}, time.perf_counter() - started, tuple(notes))
+            seconds = time.perf_counter() - started
+            return RawResult(frame, law, sigma, 0.0, 1.0, {}, seconds, tuple(notes), self._untouched(frame))
         told, mix = law, self.strength
-        if self._transform is not None and self.strength > 1:
+        if (self._transform is not None or self.card.level == "sigma") and self.strength > 1:
             told, mix = law.scaled(self.strength), 1.0
         work, change, plan = self._in_tiles(
-            lambda: _Work(self.engine, frame, self._transform, told), mix, notes, progress
+            lambda: _Work(self.ensemble, frame, self._transform, told), mix, notes, progress
         )
         removed = COUNTS * change
         self._mention_idleness(sigma, removed, notes)
         left = _left(frame, work.result, change / deviation, mix)
         clean = frame.with_mosaic(work.result, noise=_noise_of(law, left, frame))
         seconds = time.perf_counter() - started
-        return RawResult(clean, law, sigma, removed, left, plan.describe(), seconds, tuple(notes))
+        return RawResult(clean, law, sigma, removed, left, plan.describe(), seconds, tuple(notes), work.uncertainty)
+
+    def _untouched(self, frame: RawFrame) -> npt.NDArray[np.float32] | None:
+        """The uncertainty of a frame in which nothing was changed."""
+        return np.zeros(frame.mosaic.shape, np.float32) if self.ensemble.samples > 1 else None
 
     def _law(self, frame: RawFrame) -> tuple[NoiseLaw, list[str]]:
         """The law to go by, and what the user should know about it."""
@@ -171,9 +183,10 @@ class RawDenoiser(ModelRunner):
 class _Work(Medium):
     """One frame on its way through the model. Tiles are windows of its planes; the mosaic is never held as floats."""
 
-    def __init__(self, engine: Engine, frame: RawFrame, transform: KSigma | None, law: NoiseLaw) -> None:
+    def __init__(self, ensemble: Ensemble, frame: RawFrame, transform: KSigma | None, law: NoiseLaw) -> None:
         self.result = np.empty_like(frame.mosaic)
-        self._engine, self._mosaic, self._transform = engine, frame.mosaic, transform
+        self.uncertainty = np.empty(frame.mosaic.shape, np.float32) if ensemble.samples > 1 else None
+        self._ensemble, self._mosaic, self._transform = ensemble, frame.mosaic, transform
         # Seen from a red pixel, by reflection where there is none above or to the left: see `bayer.align`.
         self._top, self._left = sites(frame.pattern)[0]
         self.height = (self._top + frame.height + 1) // 2
@@ -191,26 +204,36 @@ class _Work(Medium):
         planes /= self._span
         return planes
 
-    def model(self, noisy: Values) -> Values:
+    def model(self, tile: Tile, noisy: Values) -> tuple[Values, Values | None]:
         full = noisy >= 1
-        seen = np.minimum(noisy, np.float32(1))  # a full pixel says no more than that it is full
-        if self._transform is not None:
-            seen = self._transform.forward(seen, self._k, self._s2)
-        clean = self._engine.run(seen[None])[0]
-        if self._transform is not None:
-            clean = self._transform.inverse(clean, self._k, self._s2)
-        return np.where(full, noisy, clean)
+        counts = np.minimum(noisy, np.float32(1))  # a full pixel says no more than that it is full
+        level = raw_level(self._ensemble.card, counts, self._transform, self._k, self._s2)
+        seen = counts if self._transform is None else self._transform.forward(counts, self._k, self._s2)
 
-    def write(self, tile: Tile, values: Values) -> None:
+        def planes(clean: Values) -> Values:
+            if self._transform is not None:
+                clean = self._transform.inverse(clean, self._k, self._s2)
+            return np.where(full, noisy, clean[0])
+
+        origin = tile.read[0].start, tile.read[1].start
+        return self._ensemble.run(seen[None], level, origin=origin, values=planes)
+
+    def write(self, tile: Tile, values: Values, spread: Values | None) -> None:
         values *= self._span
         values += self._black + np.float32(0.5)
         with np.errstate(invalid="ignore"):  # not a number: found out by the caller
             counts = join(np.clip(values, 0, self._highest, out=values).astype(np.uint16), "RGGB")
+        self._place(tile, counts, self.result)
+        if self.uncertainty is not None and spread is not None:
+            self._place(tile, join(spread, "RGGB"), self.uncertainty)
+
+    def _place(self, tile: Tile, mosaic: npt.NDArray[Any], whole: npt.NDArray[Any]) -> None:
+        """Put the part that a tile is responsible for where it belongs."""
         rows, cols = self._rows(tile.write[0]), self._cols(tile.write[1])
         place = slice(max(rows.start, 0), rows.stop), slice(max(cols.start, 0), cols.stop)
-        target = self.result[place]
+        target = whole[place]
         top, left = place[0].start - rows.start, place[1].start - cols.start
-        target[:] = counts[top : top + target.shape[0], left : left + target.shape[1]]
+        target[:] = mosaic[top : top + target.shape[0], left : left + target.shape[1]]
 
     def finish(self, finite: bool) -> None:
         """Every count is a usable one."""

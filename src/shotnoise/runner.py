@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from shotnoise.engines import Engine, OutOfMemoryError, open_engine
+from shotnoise.card import Card
+from shotnoise.engines import Engine, Ensemble, OutOfMemoryError, Poses, open_engine
 from shotnoise.errors import ModelError, RecipeError
+from shotnoise.sensor.law import KSigma
 from shotnoise.tiling import DEFAULT_BUDGET, Plan, Tile, plan_tiles
 
-__all__ = ["COUNTS", "STRONGEST", "Medium", "ModelRunner", "Progress"]
+__all__ = ["COUNTS", "STRONGEST", "Medium", "ModelRunner", "Progress", "raw_level"]
 
 COUNTS = 255.0  # noise levels in counts per noise level in 0..1
 STRONGEST = 2.0
@@ -46,11 +48,11 @@ class Medium(ABC):
         """(C, h, w): the window of a tile, in the values that are mixed by the strength."""
 
     @abstractmethod
-    def model(self, noisy: Values) -> Values:
-        """What the model makes of such a window."""
+    def model(self, tile: Tile, noisy: Values) -> tuple[Values, Values | None]:
+        """What the model makes of such a window, and how far its samples lie apart; see :class:`Ensemble`."""
 
     @abstractmethod
-    def write(self, tile: Tile, values: Values) -> None:
+    def write(self, tile: Tile, values: Values, spread: Values | None) -> None:
         """Store the part that the tile is responsible for; `values` may be worked in."""
 
     @abstractmethod
@@ -70,6 +72,9 @@ class ModelRunner:
         strength: 0 to :data:`STRONGEST`.
         tile: longest side of the windows; None: chosen.
         threads: CPU threads; None: all cores.
+        ensemble: "none", or "x8" for the mean over the eight poses of the picture.
+        samples: draws of the random input, of models that have one.
+        seed: of it; None: 0.
     """
 
     def __init__(
@@ -79,17 +84,21 @@ class ModelRunner:
         strength: float,
         tile: int | None,
         threads: int | None,
+        ensemble: Poses,
+        samples: int,
+        seed: int | None,
     ) -> None:
         if not 0 <= strength <= STRONGEST:
             raise RecipeError(f"strength is {strength}; expected 0 (unchanged) to 1 (the model's result), at most 2")
         self.engine = open_engine(model, engine, threads=threads) if isinstance(model, str | os.PathLike) else model
         self.card = self.engine.card
+        self.ensemble = Ensemble(self.engine, ensemble, samples, seed)
         self.strength = strength
         self.tile = tile
 
     def describe(self) -> dict[str, Any]:
-        """What runs: see :class:`~shotnoise.engines.Engine`."""
-        return self.engine.describe()
+        """What runs: see :class:`~shotnoise.engines.Engine`; with the keys `ensemble`, `samples` and `seed`."""
+        return self.ensemble.describe()
 
     def _in_tiles(
         self, medium: Callable[[], AnyMedium], mix: float, notes: list[str], progress: Progress | None
@@ -108,7 +117,7 @@ class ModelRunner:
         if self.card.halo is None and self.tile is not None:
             notes.append("this network looks at the whole picture, so tiles change its result; seams are possible")
         budget = sys.maxsize if self.card.halo is None else DEFAULT_BUDGET
-        halo = _FORCED_HALO if self.card.halo is None and self.tile is not None else self.card.halo or 0
+        halo = _FORCED_HALO if self.card.halo is None and self.tile is not None else self.ensemble.halo or 0
         multiple = self.card.multiple
         while True:
             work = medium()
@@ -142,12 +151,29 @@ class ModelRunner:
             )
 
 
+def raw_level(card: Card, counts: Values, transform: KSigma | None, k: Values, s2: Values) -> Values | None:
+    """The noise level that a RAW model is told with a window, from the law of its noise; None if it takes none.
+
+    Args:
+        card: of the model.
+        counts: (4, H, W) normalised, as they are before any transform.
+        transform: what is done with them before the model sees them.
+        k: of the law, (4, 1, 1), and so is `s2`.
+        s2: see there.
+    """
+    if card.level == "none":
+        return None
+    # Without a transform, the root of k x + s2; there is no light below none.
+    level = np.sqrt(np.maximum(k * counts + s2, 0)) if transform is None else transform.level(counts, k, s2)
+    return np.asarray(level, np.float32)[None] if card.level_map else np.full((1, 1, 1, 1), level, np.float32)
+
+
 def _pass(medium: Medium, plan: Plan, mix: float, progress: Progress | None) -> float:
     """One picture through all windows; the root mean square of the change."""
     squares, size = 0.0, 0
     for done, tile in enumerate(plan.tiles, start=1):
         noisy = medium.read(tile)
-        clean = medium.model(noisy)
+        clean, spread = medium.model(tile, noisy)
         keep = (slice(None), *tile.keep)
         change = clean[keep] - noisy[keep]
         if mix != 1:
@@ -155,7 +181,9 @@ def _pass(medium: Medium, plan: Plan, mix: float, progress: Progress | None) -> 
         squares += float(np.vdot(change, change))
         size += change.size
         change += noisy[keep]
-        medium.write(tile, change)
+        if spread is not None:
+            spread = spread[keep] * np.float32(mix)
+        medium.write(tile, change, spread)
         if progress is not None:
             progress(done / len(plan.tiles))
     medium.finish(math.isfinite(squares))

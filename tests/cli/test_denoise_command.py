@@ -79,6 +79,27 @@ def test_options_reach_the_work(capsys):
     assert (file["engine"], content["engine"]["threads"]) == ("openvino", 1)
 
 
+def test_several_passes(capsys, tmp_path):
+    write_model(tmp_path / "random.onnx", latent=(5, 4))
+    arguments = ["a.png", "-o", "x.png", "--ensemble", "x8", "--samples", "2", "--uncertainty", "--seed", "7"]
+    status, out, err = denoise(capsys, *arguments, "--json", model="random.onnx")
+    assert status == 0
+    content = json.loads(out)
+    assert {key: content["engine"][key] for key in ("ensemble", "samples", "seed")} == {
+        "ensemble": "x8",
+        "samples": 2,
+        "seed": 7,
+    }
+    assert content["files"][0]["uncertainty"] == ["x_uncertainty.npy", "x_uncertainty.png"]
+    assert all((tmp_path / name).is_file() for name in content["files"][0]["uncertainty"])
+    assert err.rstrip().endswith("x8, 2 samples, seed 7")
+    _, out, err = denoise(capsys, "b.jpg", "--json", model="random.onnx")
+    assert json.loads(out)["engine"]["seed"] == 0
+    assert json.loads(out)["files"][0]["uncertainty"] == []
+    status, _, err = denoise(capsys, "a.png", "--ensemble", "x8", "-o", "y.png")
+    assert (status, err.rstrip().endswith(", x8")) == (0, True)
+
+
 def test_format_suffix_quality_and_folders(capsys, tmp_path):
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for name in ("in/a.png", "in/sub/b.png"):
@@ -105,6 +126,9 @@ def test_format_suffix_quality_and_folders(capsys, tmp_path):
         (["a.png", "--format", "gif"], "unknown format 'gif'"),
         (["a.png", "-o", "a.png"], "would overwrite the input a.png"),
         (["a.png", "--strenght", "1"], "--strenght"),
+        (["a.png", "--uncertainty"], "one was asked for; ask for 2 samples or more"),
+        (["a.png", "--ensemble", "x4"], "'--ensemble'"),
+        (["a.png", "--samples", "0"], "'--samples'"),
         ([], "IN"),
     ],
 )
@@ -120,6 +144,11 @@ def test_wrong_usage(capsys, arguments, words):
         (["--engine", "onxruntime"], "error: unknown engine 'onxruntime': did you mean 'onnxruntime'"),
         (["--engine", "torch"], "error: the engine 'torch' cannot run m.onnx"),
         (["--level", "5"], "error: the model 'tiny-blur' takes no noise level"),
+        (
+            ["--samples", "3"],
+            "error: the model 'tiny-blur' draws nothing at random, so 3 samples would all be the same",
+        ),
+        (["--seed", "3"], "error: the model 'tiny-blur' draws nothing at random, so the seed 3 would change nothing"),
         (["--model", "foto"], "error: unknown model 'foto': did you mean 'photo'"),
     ],
 )

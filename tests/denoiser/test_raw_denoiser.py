@@ -35,8 +35,8 @@ class FakeEngine:
         assert noisy.dtype == np.float32
         assert noisy.flags.c_contiguous
         assert noisy.shape[:2] == (1, 4)
-        assert level is None
         self.seen = [*self.seen[-3:], noisy]
+        self.level = level
         return self.function(noisy)
 
     def describe(self):
@@ -115,6 +115,29 @@ def test_without_a_transform_the_model_sees_normalised_counts():
     given = frame(black=(100.0,) * 4)
     RawDenoiser(engine, profile=LAW)(given)
     np.testing.assert_allclose(engine.seen[0][0], (split(given.mosaic, "RGGB") - 100.0) / 3995, atol=1e-6)
+
+
+@pytest.mark.parametrize("k_sigma", [None, {"gain": 0.5, "offset": 0.25}, ROOT])
+def test_the_level_that_a_model_is_told(k_sigma):
+    """The standard deviation of the noise of what it sees, for every value, by the law; behind the root one for all."""
+    given = frame(high=4200, pattern="GBRG")
+    engine = FakeEngine(level="sigma", k_sigma=k_sigma)
+    RawDenoiser(engine, profile=LAW)(given)
+    if k_sigma == ROOT:
+        assert engine.level.shape == (1, 1, 1, 1)
+        assert engine.level.item() == np.float32(0.0625)
+        return
+    planes = split(align(given.mosaic, "GBRG")[0], "RGGB").astype(float)
+    for plane in range(4):
+        x = np.minimum((planes[plane] - given.black[plane]) / (given.white - given.black[plane]), 1)
+        deviation = np.sqrt(np.maximum(LAW.k[plane] * x + LAW.s2[plane], 0))
+        if k_sigma is not None:
+            deviation *= 0.5 / LAW.k[plane]
+        np.testing.assert_allclose(engine.level[0, plane], deviation, rtol=1e-4, atol=1e-5)
+    assert (planes > 4095).any()
+    assert (planes < 200).sum() == 0 or engine.level.min() == 0
+    RawDenoiser(engine, profile=LAW, strength=2)(given)
+    assert engine.level.mean() > 0
 
 
 def test_the_noise_a_model_sees_has_one_strength():
@@ -347,8 +370,6 @@ def test_notes_are_returned_and_logged(caplog):
 def test_what_cannot_work_is_said(tmp_path):
     with pytest.raises(ModelError, match="'fake' is for rgb data of 3 channels; expected one for raw data of 4"):
         RawDenoiser(FakeEngine(kind="rgb", channels=3))
-    with pytest.raises(ModelError, match="'fake' wants one noise level, and the noise of RAW depends on the bright"):
-        RawDenoiser(FakeEngine(level="sigma"))
     for strength in (-0.1, 2.1, float("nan")):
         with pytest.raises(RecipeError, match=r"strength is .* expected 0"):
             RawDenoiser(FakeEngine(), strength=strength)

@@ -123,6 +123,35 @@ def test_inputs_that_do_not_match_the_card(tmp_path):
     refused(path, "noisy must be float32")
 
 
+def test_random_values_and_levels_that_do_not_match_the_card(tmp_path):
+    path = tmp_path / "m.onnx"
+    picture = ["n", 3, "h", "w"]
+    assert read_onnx(write_model(path, latent=(5, 4))).card.latent.channels == 5
+    refused(write_model(path, latent=(5, 4), inputs={"noisy": picture}), "with a latent. promises noisy, z and clean")
+    refused(write_model(path, inputs={"noisy": picture, "z": picture}), "has the inputs noisy, z .*promises noisy and")
+    wrong = {"noisy": picture, "z": ["n", 6, "a", "b"]}
+    refused(
+        write_model(path, latent=(5, 4), inputs=wrong), r"input z has the shape \[0, 6, 0, 0\]; .* \(N, 5, free, free\)"
+    )
+    fixed = {"noisy": [1, 3, 64, 48], "z": [1, 5, 16, 12]}
+    read_onnx(write_model(path, latent=(5, 4), inputs=fixed, size=(64, 48)))
+    fixed["z"] = [1, 5, 64, 48]
+    refused(write_model(path, latent=(5, 4), inputs=fixed, size=(64, 48)), r"promises \(N, 5, 16, 12\)")
+    one = {"noisy": ["n", 4, "h", "w"], "level": ["n", 1, 1, 1]}
+    every = one | {"level": ["n", 4, "h", "w"]}
+    raw = {"channels": 4, "level": "sigma"}
+    read_onnx(write_model(path, inputs=every, **raw))
+    refused(write_model(path, inputs=one, **raw), r"input level has the shape \[0, 1, 1, 1\]; .*\(N, 4, free, free\)")
+    root = raw | {"k_sigma": {"root": True}}
+    read_onnx(write_model(path, inputs=one, **root))
+    refused(write_model(path, inputs=every, **root), r"promises \(N, 1, 1, 1\): export the model again")
+    model = onnx.load(write_model(path, latent=(5, 4)))
+    card = model.metadata_props[0].value
+    model.metadata_props[0].value = card.replace('"multiple":4', '"multiple":2')
+    onnx.save(model, path)
+    refused(path, "its card is not usable .*multiple 2 is none of the latent reduction 4")
+
+
 def test_initialisers_listed_as_inputs_are_no_inputs(tmp_path):
     path = write_model(tmp_path / "m.onnx")
     model = onnx.load(path)

@@ -7,24 +7,29 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 from shotnoise import Denoiser
 from shotnoise.card import CARD_KEY, Card, Score
+from shotnoise.engines import open_engine
 from shotnoise.errors import ModelError
 from shotnoise.export import export
-from shotnoise.networks import NETWORKS, create
+from shotnoise.networks import NETWORKS, Network, create
 from shotnoise.networks.card import bare_card
 from shotnoise.networks.checkpoint import save_checkpoint
 from small_networks import SMALL
 
 # Many layers cost the exporter ten seconds and more, whatever their width; the others are close to one that runs.
 SLOW = [
+    "cycleisp",
     "cycleisp-denoiser",
     "drunet",
     "drunet+pooled",
     "fdncnn",
     "grdn",
     "grdn+raw",
+    "invdn",
+    "invdn+dense",
     "ircnn",
     "mprnet",
     "nafnet",
@@ -60,8 +65,17 @@ def checkpoint(tmp_path):
     return make
 
 
-def level_for(network, batch):
-    return None if network.level == "none" else torch.linspace(0, 0.2, batch).view(-1, 1, 1, 1)
+def inputs_for(network, picture):
+    """What goes into the model file with a picture: the level, for RAW of every value, and random values."""
+    inputs = {"noisy": picture}
+    if network.level != "none":
+        inputs["level"] = torch.linspace(0, 0.2, len(picture)).view(-1, 1, 1, 1)
+        if network.channels == 4:
+            inputs["level"] = inputs["level"] + 0.1 * picture
+    if network.latent_shape is not None:
+        channels, step = network.latent_shape
+        inputs["z"] = torch.randn(len(picture), channels, *(side // step for side in picture.shape[2:]))
+    return inputs
 
 
 def test_every_network_has_a_small_variant_here():
@@ -73,18 +87,18 @@ def test_onnx_equals_torch_at_other_sizes(name, checkpoint, tmp_path):
     network, file = checkpoint(name)
     done = export(file, tmp_path / "out.onnx")
     with torch.no_grad():  # random weights may give more than 0..1
-        span = max(1.0, float(network(torch.rand(1, network.channels, 64, 64), level_for(network, 1)).abs().max()))
+        tried = inputs_for(network, torch.rand(1, network.channels, 64, 64))
+        span = max(1.0, float(network(tried["noisy"], tried.get("level"), tried.get("z")).abs().max()))
     assert done.difference < 1e-5 * span
     session = onnxruntime.InferenceSession(tmp_path / "out.onnx", providers=["CPUExecutionProvider"])
     for batch, rows, columns in ((1, 1, 1), (3, 2, 5)):
         shape = (batch, network.channels, network.multiple * rows + 0, network.multiple * columns)
         if network.multiple < 4:
             shape = (batch, network.channels, 4 * rows, 4 * columns)
-        picture = torch.rand(shape)
-        level = level_for(network, batch)
-        feed = {"noisy": picture.numpy()} | ({} if level is None else {"level": level.numpy()})
-        (result,) = session.run(["clean"], feed)
-        np.testing.assert_allclose(result, network(picture, level).detach().numpy(), atol=1e-5 * span)
+        inputs = inputs_for(network, torch.rand(shape))
+        (result,) = session.run(["clean"], {name: value.numpy() for name, value in inputs.items()})
+        expected = network(inputs["noisy"], inputs.get("level"), inputs.get("z")).detach().numpy()
+        np.testing.assert_allclose(result, expected, atol=1e-5 * span)
 
 
 def test_the_card_travels_inside(checkpoint, tmp_path):
@@ -118,6 +132,50 @@ def test_fixed_size(checkpoint, tmp_path):
     assert Denoiser(tmp_path / "roomy.onnx", level=10)(noisy[:9, :7]).shape == (9, 7, 3)
     with pytest.raises(ModelError, match="size 33x48: this network needs multiples of 4"):
         export(file, tmp_path / "odd.onnx", size=(33, 48))
+
+
+class Sampling(Network):
+    """Noisy with a correction and random detail."""
+
+    multiple = 4
+    latent_shape = (5, 2)
+    channels = 3
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 3, 3, padding=1)
+        self.detail = nn.ConvTranspose2d(5, 3, 2, stride=2)
+
+    def forward(self, noisy, level=None, latent=None):
+        return noisy + self.body(noisy) + self.detail(latent)
+
+
+def test_random_values_are_an_input(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    sampling = Sampling().eval()
+    card = Card(name="sampling", kind="rgb", channels=3, multiple=4, halo=1, latent={"channels": 5, "reduction": 2})
+    monkeypatch.setattr("shotnoise.export.onnx.load_with_card", lambda _, network: (sampling, card))
+    done = export("sampling", tmp_path / "free.onnx")
+    assert done.difference < 1e-6
+    shapes = {value.name: value.type.tensor_type.shape for value in onnx.load(done.path).graph.input}
+    assert [*shapes] == ["noisy", "z"]
+    assert [dim.dim_value for dim in shapes["z"].dim] == [0, 5, 0, 0]
+    fixed = export("sampling", tmp_path / "fixed.onnx", size=(8, 12))
+    assert [dim.dim_value for dim in onnx.load(fixed.path).graph.input[1].type.tensor_type.shape.dim][1:] == [5, 4, 6]
+    noisy = torch.rand(3, 3, 8, 12)
+    for z in (torch.randn(3, 5, 4, 6), torch.zeros(3, 5, 4, 6), 10 * torch.randn(3, 5, 4, 6)):
+        expected = sampling(noisy, None, z).detach().numpy()
+        for engine in ("onnxruntime", "openvino"):
+            result = open_engine(done.path, engine).run(noisy.numpy(), None, z.numpy())
+            np.testing.assert_allclose(result, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_one_level_is_not_enough_for_raw(tmp_path):
+    network = create("shotnet", **SMALL["shotnet"], in_nc=4)
+    save_checkpoint(tmp_path / "net.safetensors", network, bare_card(network, "net"))
+    with pytest.raises(ModelError, match=r"ShotNet takes one noise level, .* one for each of 4 planes, .* root"):
+        export(tmp_path / "net.safetensors", tmp_path / "out.onnx")
+    assert not (tmp_path / "out.onnx").exists()
 
 
 def test_refusals_leave_nothing(checkpoint, tmp_path, monkeypatch):

@@ -12,11 +12,13 @@ import numpy as np
 from shotnoise.batch.manifest import Origin
 from shotnoise.batch.options import Options
 from shotnoise.batch.places import DNG, Kind, Place
-from shotnoise.denoiser import Progress
+from shotnoise.batch.spread import picture_of
+from shotnoise.denoiser import Progress, Result
 from shotnoise.errors import ShotnoiseError
 from shotnoise.images import open_image, save_image
 from shotnoise.images.raw import HeaderlessLayout, open_raw, save_dng, save_linear_dng
 from shotnoise.images.raw.kinds import begins_like_raw
+from shotnoise.mri import open_volume, save_volume
 from shotnoise.raw_denoiser import RawResult
 from shotnoise.sensor.develop import camera_rgb, develop
 
@@ -47,7 +49,7 @@ class Job:
     @property
     def files(self) -> tuple[Path, ...]:
         """All that is written."""
-        return (self.output,) if self.place.preview is None else (self.output, self.place.preview)
+        return self.place.files
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class FileReport:
 
     `sigma` and `removed` are in counts of 8 bits, of RAW in counts of 255 between black and white; `seconds` includes
     reading and writing. `law` says of RAW what the noise was taken for and on whose word, `left` how much of it is
-    still there.
+    still there. `megapixels` of a volume are millions of its values. `uncertainty` are the files of the spread of the
+    samples, as numbers and as a picture.
     """
 
     input: Path
@@ -65,6 +68,7 @@ class FileReport:
     error: str = ""
     kind: Kind | None = None
     preview: Path | None = None
+    uncertainty: tuple[Path, ...] = ()
     sigma: float | None = None
     removed: float | None = None
     law: dict[str, Any] | None = None
@@ -77,8 +81,10 @@ class FileReport:
     @classmethod
     def of(cls, place: Place, status: Literal["done", "skipped", "failed"], **facts: Any) -> "FileReport":
         """About a file whose place is known."""
-        preview = None if status == "failed" else place.preview
-        return cls(place.input, place.output, status, kind=place.kind, preview=preview, **facts)
+        preview, uncertainty = (None, ()) if status == "failed" else (place.preview, place.uncertainty)
+        return cls(
+            place.input, place.output, status, kind=place.kind, preview=preview, uncertainty=uncertainty, **facts
+        )
 
 
 class Workers:
@@ -88,16 +94,19 @@ class Workers:
         self.options = options
         self.pictures = functools.cache(options.denoiser)
         self.raw = functools.cache(options.raw_denoiser)
+        self.volumes = functools.cache(options.volume_denoiser)
 
     def describe(self, kind: Kind) -> dict[str, Any]:
         """What runs for files of a kind."""
+        if kind == "volume":
+            return self.volumes().describe()
         return self.raw().describe() if kind == "raw" else self.pictures().describe()
 
 
 def denoise_file(workers: Workers, job: Job, progress: Progress | None) -> FileReport:
     """Whatever happens, a report comes out; nothing is half written."""
     started = time.perf_counter()
-    work = _denoise_raw if job.place.kind == "raw" else _denoise_picture
+    work = {"picture": _denoise_picture, "raw": _denoise_raw, "volume": _denoise_volume}[job.place.kind]
     try:
         facts = work(workers, job.place, progress)
     except Exception as error:  # a defect of ours must not cost a night of work on the other files
@@ -127,6 +136,7 @@ def _denoise_picture(workers: Workers, place: Place, progress: Progress | None) 
     result = workers.pictures().run(image, progress=progress)
     place.output.parent.mkdir(parents=True, exist_ok=True)
     notes = save_image(result.image, place.output, quality=workers.options.quality)
+    _save_uncertainty(result, place, workers.options)
     return {
         "sigma": result.sigma,
         "removed": result.removed,
@@ -140,6 +150,7 @@ def _denoise_raw(workers: Workers, place: Place, progress: Progress | None) -> d
     frame = open_raw(place.input, _layout(place.input, workers.options.layout))
     result = workers.raw().run(frame, progress=progress)
     notes = _save_raw(result, place, workers.options)
+    _save_uncertainty(result, place, workers.options)
     return {
         "sigma": result.sigma,
         "removed": result.removed,
@@ -149,6 +160,14 @@ def _denoise_raw(workers: Workers, place: Place, progress: Progress | None) -> d
         "tiles": result.tiles,
         "notes": frame.notes + result.notes + notes,
     }
+
+
+def _denoise_volume(workers: Workers, place: Place, progress: Progress | None) -> dict[str, Any]:
+    volume = open_volume(place.input)
+    result = workers.volumes().run(volume, progress=progress)
+    place.output.parent.mkdir(parents=True, exist_ok=True)
+    save_volume(result.volume, place.output)
+    return {"removed": result.removed, "megapixels": volume.values.size / 1e6, "notes": result.notes}
 
 
 def _layout(path: Path, layout: str | None) -> HeaderlessLayout | None:
@@ -176,6 +195,14 @@ def _save_raw(result: RawResult, place: Place, options: Options) -> tuple[str, .
         return notes + save_dng(frame, place.output, compression=options.compression, noise_reduction=gone)
     rgb = camera_rgb(frame, size="full")
     return notes + save_linear_dng(rgb, frame, place.output, compression=options.compression, noise_reduction=gone)
+
+
+def _save_uncertainty(result: Result | RawResult, place: Place, options: Options) -> None:
+    """The spread of the samples, where it is wanted: the numbers, and a picture of them."""
+    if result.uncertainty is not None and place.uncertainty:
+        numbers, picture = place.uncertainty
+        save_image(result.uncertainty, numbers)
+        save_image(picture_of(result.uncertainty, place.output.name, options.samples), picture)
 
 
 def naming(path: Path, reason: str) -> str:

@@ -11,16 +11,29 @@ from shotnoise.batch.manifest import file_state
 from shotnoise.batch.places import Kind
 from shotnoise.bundled import find_model
 from shotnoise.denoiser import Denoiser, Progress, Result
-from shotnoise.engines import Engine, open_engine
+from shotnoise.engines import Engine, Poses, open_engine
+from shotnoise.errors import ModelError
 from shotnoise.images import Image
 from shotnoise.raw_denoiser import RawDenoiser
+from shotnoise.volume_denoiser import VolumeDenoiser
 
 __all__ = ["Options", "Worker"]
 
 _BUNDLED: Mapping[Kind, str] = {"picture": "photo", "raw": "raw"}
-_EVERYWHERE = ("engine", "strength", "tile", "quality", "network")  # options that change results of each kind
+_EVERYWHERE = (
+    "engine",
+    "strength",
+    "tile",
+    "quality",
+    "network",
+    "ensemble",
+    "samples",
+    "seed",
+    "uncertainty",
+)  # options that change results of each kind
 _ONLY_PICTURES = ("level",)
 _ONLY_RAW = ("profile", "iso", "layout", "linear", "compression")
+_ONLY: Mapping[Kind, tuple[str, ...]] = {"picture": _ONLY_PICTURES, "raw": _ONLY_RAW}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,7 @@ class Options:
     """How to denoise: the arguments of the denoisers, and how results are written.
 
     Attributes:
-        model: None: the bundled one for the kind of each file.
+        model: None: the bundled one for the kind of each file; there is none for volumes.
         engine: as in :class:`~shotnoise.denoiser.Denoiser`, and so are `strength`, `tile` and `threads`.
         strength: see there.
         level: of pictures; see there.
@@ -41,6 +54,10 @@ class Options:
         linear: whether RAW becomes a linear DNG, demosaiced, instead of a mosaic.
         compression: of DNG.
         network: architecture of a checkpoint, where it cannot be recognised.
+        ensemble: as in :class:`~shotnoise.denoiser.Denoiser`, and so are `samples` and `seed`.
+        samples: see there.
+        seed: see there.
+        uncertainty: whether the spread of the samples is written beside each result.
     """
 
     model: str | None = None
@@ -56,10 +73,16 @@ class Options:
     linear: bool = False
     compression: Literal["jpeg", "none"] = "jpeg"
     network: str | None = None
+    ensemble: Poses = "none"
+    samples: int = 1
+    seed: int | None = None
+    uncertainty: bool = False
 
     def model_facts(self, kind: Kind = "picture") -> dict[str, str]:
         """Which model this is: its name, where it lies, and a fingerprint that tells when it was exchanged."""
-        name = self.model or _BUNDLED[kind]
+        name = self.model or _BUNDLED.get(kind)
+        if name is None:  # which will be said about each file
+            return {"name": "", "path": "", "sha256": ""}
         path = find_model(name)
         return {"name": name, "path": str(path), "sha256": _fingerprint(path)}
 
@@ -72,7 +95,7 @@ class Options:
             *_ONLY_PICTURES,
             *_ONLY_RAW,
         }
-        names = (*_EVERYWHERE, *(_ONLY_RAW if kind == "raw" else _ONLY_PICTURES), *sorted(others))
+        names = (*_EVERYWHERE, *_ONLY.get(kind, ()), *sorted(others))
         values = {name: getattr(self, name) for name in names}
         for name in ("profile", "layout"):  # files, whose content counts
             if values.get(name) is not None and os.path.exists(values[name]):
@@ -81,7 +104,12 @@ class Options:
 
     def _model(self, kind: Kind) -> str | Engine:
         """What the denoisers take: a name, or an engine that was told what the file does not say."""
-        model = self.model or _BUNDLED[kind]
+        model = self.model or _BUNDLED.get(kind)
+        if model is None:
+            raise ModelError(
+                "no model for volumes comes with shotnoise; name one with --model, like a run of "
+                "`shotnoise train noise2noise/mri-quick`"
+            )
         if self.network is None:
             return model
         return open_engine(model, self.engine, threads=self.threads, network=self.network)
@@ -95,6 +123,9 @@ class Options:
             level=self.level,
             tile=self.tile,
             threads=self.threads,
+            ensemble=self.ensemble,
+            samples=self.samples,
+            seed=self.seed,
         )
 
     def raw_denoiser(self) -> RawDenoiser:
@@ -107,6 +138,21 @@ class Options:
             iso=self.iso,
             tile=self.tile,
             threads=self.threads,
+            ensemble=self.ensemble,
+            samples=self.samples,
+            seed=self.seed,
+        )
+
+    def volume_denoiser(self) -> VolumeDenoiser:
+        """Open the model for volumes."""
+        return VolumeDenoiser(
+            self._model("volume"),
+            engine=self.engine,
+            strength=self.strength,
+            threads=self.threads,
+            ensemble=self.ensemble,
+            samples=self.samples,
+            seed=self.seed,
         )
 
 

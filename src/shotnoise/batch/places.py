@@ -9,16 +9,18 @@ from shotnoise.errors import ShotnoiseError, nearest
 from shotnoise.images import list_pictures
 from shotnoise.images.files import READABLE, WRITABLE
 from shotnoise.images.raw import RAW_EXTENSIONS, is_raw
+from shotnoise.mri.volumes import ENDINGS, is_volume, volume_ending, volume_stem
 
 __all__ = ["DNG", "SUFFIX", "Kind", "Place", "UsageError", "file_key", "plan_places", "refuse_collisions"]
 
 SUFFIX = "_clean"
 DNG = ".dng"
 
-Kind = Literal["picture", "raw"]
+Kind = Literal["picture", "raw", "volume"]
 
 _PREVIEW = ".jpg"
-_RESULTS = (*WRITABLE, DNG)
+_UNCERTAINTY = "_uncertainty"
+_RESULTS = (*WRITABLE, DNG, *ENDINGS)
 _FORMATS = tuple(extension[1:] for extension in _RESULTS)
 _INSTEAD = {".pfm": ".tif"}  # of formats that cannot be written; .png for the others
 
@@ -28,12 +30,21 @@ class UsageError(ShotnoiseError):
 
 
 class Place(NamedTuple):
-    """An input, what it is, and where its result goes; of RAW also where its preview goes, if there is to be one."""
+    """An input, what it is, and where its result goes.
+
+    Of RAW also where its preview goes, if there is to be one; and where its uncertainty, as numbers and as a picture.
+    """
 
     input: Path
     output: Path
     kind: Kind = "picture"
     preview: Path | None = None
+    uncertainty: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that is written."""
+        return (self.output, *(() if self.preview is None else (self.preview,)), *self.uncertainty)
 
 
 def plan_places(
@@ -44,6 +55,7 @@ def plan_places(
     recursive: bool,
     preview: str | os.PathLike[str] | None = None,
     headerless: bool = False,
+    uncertainty: bool = False,
 ) -> tuple[list[Place], list[tuple[Path, str]]]:
     """Inputs with their outputs, and with the reason those that cannot be used; see :func:`denoise_files`.
 
@@ -57,6 +69,7 @@ def plan_places(
         recursive: whether to look into folders.
         preview: file or folder.
         headerless: whether files that are neither pictures nor known RAW are taken for counts without a header.
+        uncertainty: whether that of each result goes beside it.
 
     Raises:
         UsageError: the arguments contradict each other.
@@ -74,7 +87,7 @@ def plan_places(
     for item in inputs:
         given = Path(item)
         try:
-            pictures = list_pictures(given, recursive=recursive, extensions=READABLE + RAW_EXTENSIONS)
+            pictures = list_pictures(given, recursive=recursive, extensions=READABLE + RAW_EXTENSIONS + ENDINGS)
         except ShotnoiseError as error:
             unusable.append((given, str(error)))
             continue
@@ -86,17 +99,22 @@ def plan_places(
                 continue  # a result of an earlier run
             kind = _kind(picture, headerless)
             place = root / picture.relative_to(base)
-            target = file or place.with_name(place.stem + added + _extension(picture, extension, kind))
-            if kind == "picture" and target.suffix.lower() == DNG:
+            target = file or place.with_name(_stem(place) + added + _extension(picture, extension, kind))
+            if kind != "raw" and target.suffix.lower() == DNG:
                 unusable.append(
                     (picture, f"{picture}: is no RAW file, and only those become DNG; choose another format")
                 )
+                continue
+            if (kind == "volume") != is_volume(target):
+                reason = "is a volume, and those become" if kind == "volume" else "is no volume, and only those become"
+                unusable.append((picture, f"{picture}: {reason} {' or '.join(ENDINGS)}; choose another format"))
                 continue
             shown = None
             if kind == "raw":
                 inside = Path(given.resolve().name if given.is_dir() and not alone else "")
                 shown = previews.place(inside / picture.relative_to(base).with_name(target.stem + _PREVIEW))
-            planned[Place(picture, target, kind, shown)] = None
+            beside = (target.with_name(f"{_stem(target)}{_UNCERTAINTY}{ending}") for ending in (".npy", ".png"))
+            planned[Place(picture, target, kind, shown, tuple(beside) if uncertainty else ())] = None
     return list(planned), unusable
 
 
@@ -126,8 +144,19 @@ class _Previews:
 
 
 def _kind(path: Path, headerless: bool) -> Kind:
+    if is_volume(path):
+        return "volume"
     known = path.suffix.lower() in READABLE
     return "raw" if path.is_file() and (is_raw(path) or (headerless and not known)) else "picture"
+
+
+def _stem(path: Path) -> str:
+    """The name without its ending, of which `.nii.gz` is one."""
+    return volume_stem(path) if is_volume(path) else path.stem
+
+
+def _ending(path: Path) -> str:
+    return volume_ending(path) or path.suffix
 
 
 def _root(given: Path, output: str | os.PathLike[str] | None, suffix: str | None, alone: bool) -> tuple[Path, str]:
@@ -150,7 +179,7 @@ def _output_file(
     if output is None or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep)):
         return None
     path = Path(output)
-    is_picture = path.suffix.lower() in _RESULTS
+    is_picture = _ending(path).lower() in _RESULTS
     if not one_file:
         if is_picture or path.is_file():
             what = "the input is a folder" if count == 1 else f"there are {count} inputs"
@@ -162,7 +191,7 @@ def _output_file(
         raise UsageError(
             f"the output {path} ends in none of {', '.join(_RESULTS)}; for a folder of this name, add a slash"
         )
-    if extension is not None and path.suffix.lower() != f".{extension.lower().removeprefix('.')}":
+    if extension is not None and _ending(path).lower() != f".{extension.lower().removeprefix('.')}":
         raise UsageError(f"the output {path} and the format '{extension}' contradict each other; leave one out")
     return path
 
@@ -172,6 +201,8 @@ def _extension(picture: Path, extension: str | None, kind: Kind) -> str:
         return f".{extension.lower().removeprefix('.')}"
     if kind == "raw":
         return DNG
+    if kind == "volume":
+        return volume_ending(picture)
     own = picture.suffix
     return own if own.lower() in WRITABLE else _INSTEAD.get(own.lower(), ".png")
 
@@ -182,9 +213,7 @@ def refuse_collisions(planned: Sequence[Place], in_place: bool) -> None:
     targets: dict[str, Path] = {}
     for place in planned:
         source = place.input
-        for target in (place.output, place.preview):
-            if target is None:
-                continue
+        for target in place.files:
             key = file_key(target)
             if key in targets:
                 raise UsageError(

@@ -42,6 +42,8 @@ class BatchReport:
         engine: what ran it; None where nothing had to be done.
         raw_model: which one was for RAW; None where there was none.
         raw_engine: what ran that.
+        volume_model: which one was for volumes; None where there was none.
+        volume_engine: what ran that.
         files: one report each.
         seconds: of the whole.
     """
@@ -50,6 +52,8 @@ class BatchReport:
     engine: dict[str, Any] | None = None
     raw_model: dict[str, str] | None = None
     raw_engine: dict[str, Any] | None = None
+    volume_model: dict[str, str] | None = None
+    volume_engine: dict[str, Any] | None = None
     files: list[FileReport] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -61,8 +65,10 @@ class BatchReport:
         """Plain values, for machines."""
         files = []
         for file in self.files:
-            engine = (self.raw_engine if file.kind == "raw" else self.engine) if file.status == "done" else None
-            paths = {name: None if path is None else str(path) for name, path in _paths(file).items()}
+            ran_by = {"picture": self.engine, "raw": self.raw_engine, "volume": self.volume_engine}
+            engine = ran_by[file.kind or "picture"] if file.status == "done" else None
+            paths: dict[str, Any] = {name: None if path is None else str(path) for name, path in _paths(file).items()}
+            paths["uncertainty"] = [str(path) for path in file.uncertainty]
             ran = {name: (engine or {}).get(name) for name in ("engine", "provider")}
             files.append({**asdict(file), **paths, **ran})
         return {
@@ -71,6 +77,8 @@ class BatchReport:
             "engine": self.engine,
             "raw_model": self.raw_model,
             "raw_engine": self.raw_engine,
+            "volume_model": self.volume_model,
+            "volume_engine": self.volume_engine,
             **{status: self.count(status) for status in ("done", "skipped", "failed")},
             "seconds": self.seconds,
             "files": files,
@@ -119,13 +127,20 @@ def denoise_files(
     started = time.perf_counter()
     options = options or Options()
     planned, unusable = plan_places(
-        inputs, output, suffix, extension, recursive, preview, headerless=options.layout is not None
+        inputs,
+        output,
+        suffix,
+        extension,
+        recursive,
+        preview,
+        headerless=options.layout is not None,
+        uncertainty=options.uncertainty,
     )
     refuse_collisions(planned, overwrite and output is not None)
     _refuse_idle_options(options, planned, preview)
     kinds: list[Kind] = sorted({place.kind for place in planned}) or ["picture"]
     facts = {kind: options.model_facts(kind) for kind in kinds}
-    report = BatchReport(facts.get("picture"), raw_model=facts.get("raw"))
+    report = BatchReport(facts.get("picture"), raw_model=facts.get("raw"), volume_model=facts.get("volume"))
     total = len(planned) + len(unusable)
 
     def finished(file: FileReport) -> None:
@@ -154,6 +169,7 @@ def denoise_files(
     if todo:
         engines, results = start(options, [job for job, _ in todo.values()], jobs, tell)
         report.engine, report.raw_engine = engines.get("picture"), engines.get("raw")
+        report.volume_engine = engines.get("volume")
         try:
             with contextlib.closing(results):
                 for job, file in results:
@@ -175,8 +191,16 @@ def denoise_files(
 
 def _refuse_idle_options(options: Options, planned: Sequence[Place], preview: object) -> None:
     """Options that none of the inputs can make use of: what was wanted is something else than would be done."""
+    if options.uncertainty and options.samples < 2:
+        raise UsageError(
+            "the uncertainty is the spread of several samples, and one was asked for; ask for 2 samples or more, 16 say"
+        )
     if not planned:
         return
+    if all(place.kind == "volume" for place in planned):
+        for what, idle in {"a noise level": options.level, "a size of tiles": options.tile}.items():
+            if idle is not None:
+                raise UsageError(f"{what} is given, and volumes are denoised in whole slices by models that take none")
     if options.level is not None and all(place.kind == "raw" for place in planned):
         raise UsageError(
             f"a noise level of {options.level:g} is for pictures, and there is none among the inputs; the noise of RAW "

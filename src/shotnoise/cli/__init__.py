@@ -38,8 +38,15 @@ VERBS = Table(
             "shotnoise.cli.pack:pack",
             "pictures, RAW files, TFRecord -> a store that training reads fast",
         ),
+        "pack-mri": ("shotnoise.cli.pack_mri:pack_mri", "MRI volumes -> a store of their slices"),
         "recipes": ("shotnoise.cli.recipes:recipes", "the trainings that come with shotnoise"),
+        "synthesize": (
+            "shotnoise.cli.synthesize:synthesize",
+            "clean pictures -> pairs with the noise of a camera, sRGB or RAW",
+        ),
+        "submit": ("shotnoise.cli.submit:submit", "denoise DND or SIDD and write the files that they want to be sent"),
         "train": ("shotnoise.cli.train:train", "a recipe and pictures -> a run folder"),
+        "unpack": ("shotnoise.cli.unpack:unpack", "a store, or the .mat files of SIDD -> folders of pictures"),
     },
 )
 

@@ -4,8 +4,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -55,7 +56,27 @@ def denoise(
         bool, typer.Option("--fit", help="No model: learn from each picture itself, about a minute each; needs torch.")
     ] = False,
     fit_steps: Annotated[int, typer.Option(min=1, help="Steps of each fit; fewer are faster and blurrier.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the fit.")] = 0,
+    ensemble: Annotated[
+        Literal["none", "x8"],
+        typer.Option(help="x8: the mean over the picture mirrored and transposed in all eight ways; 8 times the work."),
+    ] = "none",
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Of models that draw random numbers: the mean of so many draws; as many times the work."
+        ),
+    ] = 1,
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty",
+            help="With 2 samples or more: their standard deviation beside each result, NAME_uncertainty.npy in units "
+            "of 0..1, and NAME_uncertainty.png to look at.",
+        ),
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the random numbers of a model or of the fit; 0 without it.")
+    ] = None,
     suffix: Annotated[
         str | None, typer.Option(help="Added to names; _clean beside the inputs, nothing in another folder.")
     ] = None,
@@ -85,11 +106,29 @@ def denoise(
     """
     sigma, profile = _level(level)
     options = Options(
-        model, engine, strength, sigma, tile, threads, quality, profile, iso, layout, linear, compression, network
+        model=model,
+        engine=engine,
+        strength=strength,
+        level=sigma,
+        tile=tile,
+        threads=threads,
+        quality=quality,
+        profile=profile,
+        iso=iso,
+        layout=layout,
+        linear=linear,
+        compression=compression,
+        network=network,
+        ensemble=ensemble,
+        samples=samples,
+        seed=seed,
+        uncertainty=uncertainty,
     )
     if fit:
         if model or network or engine not in ("auto", "torch") or level is not None or tile is not None:
             raise typer.BadParameter("--fit uses no model: leave out --model, --network, --engine, --level and --tile")
+        if ensemble != "none" or samples > 1 or uncertainty:
+            raise typer.BadParameter("--fit fits once: leave out --ensemble, --samples and --uncertainty")
         require("torch", "train", "--fit")
         from shotnoise.methods.fit import FitOptions
 
@@ -141,6 +180,16 @@ def _level(text: str | None) -> tuple[float | None, str | None]:
     raise typer.BadParameter(
         f"'{text}' is neither a number from 0 to 255 nor the file of a noise profile", param_hint="'--level'"
     )
+
+
+def _how(ran: Mapping[str, Any]) -> str:
+    """What ran, in words; a fit has no ensemble."""
+    several = [ran["ensemble"]] if ran.get("ensemble", "none") != "none" else []
+    if ran.get("samples", 1) > 1:
+        several.append(f"{ran['samples']} samples")
+    if ran.get("seed") is not None:
+        several.append(f"seed {ran['seed']}")
+    return ", ".join([f"{ran['engine']} ({ran['reason']})", *several])
 
 
 class _Display:
@@ -200,7 +249,7 @@ class _Display:
             for status, word in (("done", "denoised"), ("skipped", "skipped"), ("failed", "failed"))
             if report.count(status) or status == "done"
         ]
-        ran = dict.fromkeys("; {engine} ({reason})".format(**one) for one in (report.engine, report.raw_engine) if one)
+        ran = dict.fromkeys(f"; {_how(one)}" for one in (report.engine, report.raw_engine, report.volume_engine) if one)
         self._console.print(f"{', '.join(counts)} in {report.seconds:.1f} s{''.join(ran)}")
 
     def _say(self, file: FileReport) -> None:

@@ -19,6 +19,13 @@ def export(
         list[Path] | None,
         typer.Option(help="JSON of `shotnoise evaluate --json`; goes onto the card. May be repeated."),
     ] = None,
+    kspace: Annotated[
+        bool,
+        typer.Option(
+            "--kspace",
+            help="Of an MRI model: the file also takes what was measured, and puts it back; for other programs.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the card and the check as JSON.")] = False,
 ) -> None:
@@ -41,7 +48,7 @@ def export(
             )
         fixed = (int(matched[1]), int(matched[2]))
     measured = [score for file in scores or () for score in read_scores(file)]
-    done = export_model(model, output, size=fixed, network=network, scores=measured, overwrite=overwrite)
+    done = export_model(model, output, size=fixed, network=network, scores=measured, kspace=kspace, overwrite=overwrite)
     if as_json:
         report = {"file": str(done.path), "difference": done.difference, "card": done.card.model_dump(mode="json")}
         typer.echo(json.dumps(report, indent=2))

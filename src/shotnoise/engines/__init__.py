@@ -2,5 +2,15 @@
 
 from shotnoise.engines.choice import ENGINES, EngineStatus, available_engines, open_engine
 from shotnoise.engines.engine import Engine, OutOfMemoryError
+from shotnoise.engines.ensemble import Ensemble, Poses
 
-__all__ = ["ENGINES", "Engine", "EngineStatus", "OutOfMemoryError", "available_engines", "open_engine"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineStatus",
+    "Ensemble",
+    "OutOfMemoryError",
+    "Poses",
+    "available_engines",
+    "open_engine",
+]

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.card import Card
-from shotnoise.errors import EngineError
+from shotnoise.errors import EngineError, ModelError
 
-__all__ = ["Engine", "OutOfMemoryError"]
+__all__ = ["Engine", "OutOfMemoryError", "check_inputs"]
 
 Array = npt.NDArray[np.float32]
 
@@ -34,16 +34,29 @@ class Engine(Protocol):
 
     card: Card
 
-    def run(self, noisy: Array, level: Array | None = None) -> Array:
+    def run(self, noisy: Array, level: Array | None = None, latent: Array | None = None) -> Array:
         """Denoise.
 
         Args:
             noisy: (N, C, H, W) in 0..1, H and W multiples of `card.multiple`.
             level: (N, 1, 1, 1), the standard deviation of the noise in units of `noisy`, for models whose card says
-                so; otherwise None.
+                so; one for every value, (N, C, H, W), where `card.level_map`; otherwise None.
+            latent: (N, channels, H / reduction, W / reduction), standard normal, for models whose card has a latent
+                (:func:`~shotnoise.engines.latent.draw_latent` draws one); otherwise None.
         """
         ...
 
     def describe(self) -> dict[str, Any]:
         """What runs, for reports: engine, version, provider (device), threads, precision, reason."""
         ...
+
+
+def check_inputs(card: Card, source: object, level: Array | None, latent: Array | None) -> None:
+    """Refuse inputs that the model does not take, and the lack of those that it takes; `source` names it."""
+    if (level is not None) != (card.level == "sigma"):
+        wants = "the noise level" if level is None else "no noise level"
+        raise ModelError(f"{source}: the model takes {wants} as input; its card says level '{card.level}'")
+    if (latent is not None) != (card.latent is not None):
+        wants = "random values z" if latent is None else "no random values z"
+        said = "none" if card.latent is None else f"{card.latent.channels} channels, 1/{card.latent.reduction} as large"
+        raise ModelError(f"{source}: the model takes {wants} as input; its card says latent {said}")

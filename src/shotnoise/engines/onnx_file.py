@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from shotnoise.card import CARD_KEY, Card
-from shotnoise.engines.engine import Array
+from shotnoise.engines.engine import Array, check_inputs
 from shotnoise.errors import ModelError
 from shotnoise.protobuf import fields, messages
 
@@ -40,15 +40,11 @@ class OnnxFile:
         """Fingerprint of the file."""
         return hashlib.sha256(self.content).hexdigest()
 
-    def feed(self, noisy: Array, level: Array | None) -> dict[str, Array]:
-        """The inputs of the model by name, contiguous; `level` must be there exactly where the card wants it."""
-        if (level is not None) != (self.card.level == "sigma"):
-            wants = "the noise level" if level is None else "no noise level"
-            raise ModelError(f"{self.path}: the model takes {wants} as input; its card says level '{self.card.level}'")
-        inputs = {"noisy": np.ascontiguousarray(noisy, np.float32)}
-        if level is not None:
-            inputs["level"] = np.ascontiguousarray(level, np.float32)
-        return inputs
+    def feed(self, noisy: Array, level: Array | None, latent: Array | None) -> dict[str, Array]:
+        """The inputs of the model by name, contiguous; each must be there exactly where the card wants it."""
+        check_inputs(self.card, self.path, level, latent)
+        inputs = {"noisy": noisy, "level": level, "z": latent}
+        return {name: np.ascontiguousarray(value, np.float32) for name, value in inputs.items() if value is not None}
 
     def result(self, noisy: Array, clean: Any) -> Array:
         """The output of the model, which must have the shape of its input."""
@@ -82,11 +78,16 @@ def read_onnx(path: Path) -> OnnxFile:
 
 
 def _check(path: Path, card: Card, inputs: dict[str, _Value], outputs: dict[str, _Value]) -> None:
-    expected = {"noisy", "level"} if card.level == "sigma" else {"noisy"}
-    if set(inputs) != expected or "clean" not in outputs:
+    expected = {"noisy"} | ({"level"} if card.level == "sigma" else set()) | ({"z"} if card.latent else set())
+    if {"spectrum", "measured"} <= set(inputs):
         raise ModelError(
-            f"{path}: has the inputs {_names(inputs)} and outputs {_names(outputs)}; its card (level '{card.level}') "
-            f"promises {_names(expected)} and clean: export the model again"
+            f"{path}: takes what was measured of k-space as input and is for other programs; export it without --kspace"
+        )
+    if set(inputs) != expected or "clean" not in outputs:
+        sampling = ", with a latent" if card.latent else ""
+        raise ModelError(
+            f"{path}: has the inputs {_names(inputs)} and outputs {_names(outputs)}; its card (level '{card.level}'"
+            f"{sampling}) promises {_names(expected)} and clean: export the model again"
         )
     wrong = [name for name in (*inputs, "clean") if {**outputs, **inputs}[name][0] != _FLOAT]
     if wrong:
@@ -98,6 +99,25 @@ def _check(path: Path, card: Card, inputs: dict[str, _Value], outputs: dict[str,
     if fixed != card.size:
         found, promised = (f"{size[0]}x{size[1]}" if size else "of any size" for size in (fixed, card.size))
         raise ModelError(f"{path}: its input is {found}, its card says {promised}; export the model again")
+    height, width = card.size or (0, 0)
+    if card.level == "sigma":
+        promised_sizes = [card.channels, height, width] if card.level_map else [1, 1, 1]
+        _check_shape(path, "level", inputs["level"][1], promised_sizes)
+    if card.latent is not None:
+        r = card.latent.reduction
+        _check_shape(path, "z", inputs["z"][1], [card.latent.channels, height // r, width // r])
+
+
+def _check_shape(path: Path, name: str, sizes: list[int], promised: list[int]) -> None:
+    """Sizes without the batch against those that the card promises; 0 is a free one, which may stand for any."""
+    if not sizes:
+        return
+    free = all(size in (0, promise) for size, promise in zip(sizes[1:], promised, strict=False))
+    if len(sizes) != 4 or not free:
+        shape = ", ".join("free" if size == 0 else str(size) for size in promised)
+        raise ModelError(
+            f"{path}: its input {name} has the shape {sizes}; its card promises (N, {shape}): export the model again"
+        )
 
 
 def _names(names: Iterable[str]) -> str:

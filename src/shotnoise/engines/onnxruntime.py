@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from shotnoise.engines.engine import Array, OutOfMemoryError
+from shotnoise.engines.latent import draw_latent, flat_level
 from shotnoise.engines.onnx_file import read_onnx
 from shotnoise.errors import EngineError, ModelError, nearest
 
@@ -62,9 +63,9 @@ class OnnxRuntimeEngine:
                 why = f"on the CPU, as the provider '{wanted}' failed its self-test ({failure})"
         self._reason = f"{reason}; {why}"
 
-    def run(self, noisy: Array, level: Array | None = None) -> Array:
+    def run(self, noisy: Array, level: Array | None = None, latent: Array | None = None) -> Array:
         """See :class:`~shotnoise.engines.engine.Engine`."""
-        return self._run(self._session, noisy, level)
+        return self._run(self._session, noisy, level, latent)
 
     def describe(self) -> dict[str, Any]:
         """See :class:`~shotnoise.engines.engine.Engine`."""
@@ -90,8 +91,8 @@ class OnnxRuntimeEngine:
         except Exception as error:  # onnxruntime's exceptions have no common base
             raise ModelError(f"{self._file.path}: onnxruntime cannot load the model ({_line(error)})") from None
 
-    def _run(self, session: Any, noisy: Array, level: Array | None) -> Array:
-        feed = self._file.feed(noisy, level)
+    def _run(self, session: Any, noisy: Array, level: Array | None, latent: Array | None) -> Array:
+        feed = self._file.feed(noisy, level, latent)
         try:
             (clean,) = session.run(["clean"], feed)
         except Exception as error:  # as above
@@ -104,14 +105,14 @@ class OnnxRuntimeEngine:
     def _switch(self, provider: str) -> str:
         """Move to another provider if it computes what the CPU computes; otherwise say why not."""
         side = -(-64 // self.card.multiple) * self.card.multiple
-        noisy = np.random.default_rng(0).random((1, self.card.channels, side, side), np.float32)
-        level = np.full((1, 1, 1, 1), 0.1, np.float32) if self.card.level == "sigma" else None
+        noisy = np.random.default_rng(0).random((1, self.card.channels, *(self.card.size or (side, side))), np.float32)
+        inputs = noisy, flat_level(self.card, noisy.shape, 0.1), draw_latent(self.card, noisy.shape)
         try:
             _find_gpu_libraries(self._onnxruntime)
             session = self._open(provider)
             if session.get_providers()[0] != _PROVIDERS[provider][0]:
                 return "its libraries cannot be loaded"
-            difference = np.abs(self._run(session, noisy, level) - self._run(self._session, noisy, level)).max()
+            difference = np.abs(self._run(session, *inputs) - self._run(self._session, *inputs)).max()
         except (EngineError, ModelError) as error:
             return str(error)
         if not difference <= _SAME:

@@ -45,9 +45,9 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise ModelError(f"{path}: OpenVINO cannot load the model ({_line(error)})") from None
 
-    def run(self, noisy: Array, level: Array | None = None) -> Array:
+    def run(self, noisy: Array, level: Array | None = None, latent: Array | None = None) -> Array:
         """See :class:`~shotnoise.engines.engine.Engine`."""
-        feed = self._file.feed(noisy, level)
+        feed = self._file.feed(noisy, level, latent)
         try:
             self._request.infer(feed, share_inputs=True)
             clean = np.array(self._request.get_tensor("clean").data, np.float32)  # a copy: the tensor is used again

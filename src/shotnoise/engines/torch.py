@@ -6,10 +6,11 @@ The only engine below the line where torch is allowed; nothing imports it but th
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from shotnoise.card import Card
-from shotnoise.engines.engine import Array, OutOfMemoryError
+from shotnoise.engines.engine import Array, OutOfMemoryError, check_inputs
 from shotnoise.errors import EngineError, ModelError
 from shotnoise.networks.card import bare_card
 from shotnoise.networks.checkpoint import load_with_card
@@ -40,13 +41,17 @@ class TorchEngine:
         if threads is not None:
             torch.set_num_threads(threads)
 
-    def run(self, noisy: Array, level: Array | None = None) -> Array:
+    def run(self, noisy: Array, level: Array | None = None, latent: Array | None = None) -> Array:
         """See :class:`~shotnoise.engines.engine.Engine`."""
-        picture = torch.tensor(noisy, device=self._device)  # a copy: torch refuses read-only arrays
-        sigma = None if level is None else torch.tensor(level, device=self._device)
+        check_inputs(self.card, self.card.name, level, latent)
+        # Copies: torch refuses read-only arrays.
+        picture, sigma, z = (
+            None if values is None else torch.tensor(np.ascontiguousarray(values), device=self._device)
+            for values in (noisy, level, latent)
+        )
         try:
             with torch.inference_mode():
-                clean: Array = self._network(picture, sigma).float().cpu().contiguous().numpy()
+                clean: Array = self._network(picture, sigma, z).float().cpu().contiguous().numpy()
         except (torch.OutOfMemoryError, MemoryError) as error:
             size = f"{noisy.shape[-2]}x{noisy.shape[-1]}"
             raise OutOfMemoryError(f"no memory for a window of {size} pixels ({error}); use smaller tiles") from None

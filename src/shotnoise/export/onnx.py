@@ -17,6 +17,8 @@ from torch import Tensor, nn
 import shotnoise
 from shotnoise.card import CARD_KEY, Card, Score
 from shotnoise.errors import ModelError, require
+from shotnoise.export.kspace import WithMeasured
+from shotnoise.methods.kspace import put_back
 from shotnoise.networks import Network
 from shotnoise.networks.card import bare_card
 from shotnoise.networks.checkpoint import load_with_card
@@ -33,7 +35,8 @@ class Export:
     Attributes:
         path: the file.
         card: what it says about itself.
-        difference: largest absolute difference to torch over the sizes tried, for outputs in 0..1.
+        difference: largest absolute difference to torch over the sizes tried, for outputs in 0..1; of larger outputs
+            as a share of the largest.
         sizes: the (height, width) tried.
     """
 
@@ -50,6 +53,7 @@ def export(
     size: tuple[int, int] | None = None,
     network: str | None = None,
     scores: Sequence[Score] = (),
+    kspace: bool = False,
     overwrite: bool = True,
 ) -> Export:
     """Write an ONNX file that runs anywhere.
@@ -60,6 +64,8 @@ def export(
         size: fix height and width; free by default.
         network: architecture of a foreign checkpoint, where it cannot be recognised.
         scores: measured results to put on the card.
+        kspace: of an MRI model: the graph also takes what was measured and puts it back, see
+            :class:`shotnoise.export.kspace.WithMeasured`. For other programs; the engines here do not run it.
         overwrite: replace an existing file.
 
     Returns:
@@ -75,6 +81,9 @@ def export(
     net, card = load_with_card(model, network=network)
     if size is not None and any(side % net.multiple for side in size):
         raise ModelError(f"size {size[0]}x{size[1]}: this network needs multiples of {net.multiple}")
+    if kspace and (card is None or card.kind != "mri" or size is not None):
+        what = "a fixed size" if size is not None else "a model that is not for MRI"
+        raise ModelError(f"{model}: kspace is asked for with {what}; expected an MRI model of free size, leave one out")
     card = (card or bare_card(net, model)).model_copy(
         update={
             "size": size,
@@ -82,7 +91,7 @@ def export(
             "made_with": f"shotnoise {shotnoise.__version__}",
         }
     )
-    proto = _graph(net, size)
+    proto = _kspace_graph(net) if kspace else _graph(net, card)
     proto.doc_string = card.title
     del proto.metadata_props[:]
     entry = proto.metadata_props.add()
@@ -94,7 +103,7 @@ def export(
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(proto.SerializeToString())
-        difference, sizes = _compare(net, temporary, size)
+        difference, sizes = _compare_kspace(net, temporary) if kspace else _compare(net, temporary, card)
         if not difference <= _TOLERANCE:
             raise ModelError(
                 f"{target}: not written, the exported graph differs from torch by {difference:.2g} (limit {_TOLERANCE})"
@@ -108,38 +117,52 @@ def export(
 
 
 class _Exported(nn.Module):
-    """The network with positional inputs only, in the order of the model file."""
+    """The network with the names of the model file, in their order."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, noisy: Tensor, level: Tensor | None = None) -> Tensor:
-        result: Tensor = self.network(noisy, level)
+    def forward(self, noisy: Tensor, level: Tensor | None = None, z: Tensor | None = None) -> Tensor:
+        result: Tensor = self.network(noisy, level, z)
         return result
 
 
-def _graph(network: Network, size: tuple[int, int] | None) -> Any:
-    step = network.multiple
+def _inputs(card: Card, height: int, width: int) -> dict[str, Tensor]:
+    """Two random pictures and what the model takes with them, by name and repeatable."""
+    generator = torch.Generator().manual_seed(height)
+    inputs = {"noisy": torch.rand(2, card.channels, height, width, generator=generator)}
+    if card.level_map:
+        inputs["level"] = 0.05 + 0.1 * torch.rand(inputs["noisy"].shape, generator=generator)
+    elif card.level == "sigma":
+        inputs["level"] = torch.tensor([0.05, 0.15]).view(2, 1, 1, 1)
+    if card.latent is not None:
+        r = card.latent.reduction
+        inputs["z"] = torch.randn(2, card.latent.channels, height // r, width // r, generator=generator)
+    return inputs
+
+
+def _graph(network: Network, card: Card) -> Any:
+    step, size = network.multiple, card.size
     # Neither square nor equal to any channel count, so that the tracer mistakes no size for another.
     height, width = size or (step * max(3, 96 // step), step * max(4, 112 // step))
-    inputs: tuple[Tensor, ...] = (torch.rand(2, network.channels, height, width),)
-    batch = torch.export.Dim("batch", min=1)
-    shapes: dict[str, Any] = {"noisy": {0: batch}}
+    inputs = _inputs(card, height, width)
+    shapes: dict[str, Any] = {name: {0: torch.export.Dim("batch", min=1)} for name in inputs}
     if size is None:
-        shapes["noisy"] |= {2: step * torch.export.Dim("rows", min=1), 3: step * torch.export.Dim("columns", min=1)}
-        if step == 1:
-            shapes["noisy"] |= {2: torch.export.Dim("height", min=2), 3: torch.export.Dim("width", min=2)}
-    names = ["noisy"]
-    if network.level != "none":
-        inputs += (torch.full((2, 1, 1, 1), 0.1),)
-        shapes["level"] = {0: batch}
-        names.append("level")
+        # A picture of step x step is the smallest; sides of 1 would be taken for constants.
+        rows, columns = (torch.export.Dim(name, min=1 + (step == 1)) for name in ("rows", "columns"))
+        for name in {"noisy", "level" if card.level_map else "noisy"}:
+            shapes[name] |= {2: _times(step, rows), 3: _times(step, columns)}
+        if card.latent is not None:
+            share = step // card.latent.reduction
+            shapes["z"] |= {2: _times(share, rows), 3: _times(share, columns)}
+    with torch.no_grad():
+        _Exported(network).eval()(**inputs)  # refuses in words what the exporter would put into a page
     with _silent():
         program = torch.onnx.export(
             _Exported(network).eval(),
-            inputs,
-            input_names=names,
+            kwargs=inputs,
+            input_names=[*inputs],
             output_names=["clean"],
             dynamic_shapes=shapes,
             dynamo=True,
@@ -148,6 +171,59 @@ def _graph(network: Network, size: tuple[int, int] | None) -> Any:
     if program is None:
         raise ModelError("torch gave no ONNX program for this network")
     return program.model_proto
+
+
+def _kspace_inputs(step: int, height: int, width: int) -> dict[str, Tensor]:
+    """Two random slices with a mask each; `height` and `width` are odd."""
+    generator = torch.Generator().manual_seed(height)
+    size = (height + -height % step, width + -width % step)
+    return {
+        "noisy": torch.rand(2, 1, *size, generator=generator) - 0.5,
+        "spectrum": 5 * torch.randn(2, 2, height, width, generator=generator),
+        "measured": torch.rand(2, 1, height, width, generator=generator).round(),
+    }
+
+
+def _kspace_graph(network: Network) -> Any:
+    step = network.multiple
+    inputs = _kspace_inputs(step, 3 * max(step, 8) - 17, 4 * max(step, 8) - 15)
+    dimension = torch.export.Dim
+    batch, rows, columns = dimension("batch", min=1), dimension("rows", min=1), dimension("columns", min=1)
+    own: dict[int, Any] = {0: batch, 2: dimension("height", min=3), 3: dimension("width", min=3)}
+    shapes = {"noisy": {0: batch, 2: _times(step, rows), 3: _times(step, columns)}, "spectrum": own, "measured": own}
+    with _silent():
+        program = torch.onnx.export(
+            WithMeasured(network).eval(),
+            kwargs=inputs,
+            input_names=[*inputs],
+            output_names=["clean"],
+            dynamic_shapes=shapes,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ModelError("torch gave no ONNX program for this network")
+    return program.model_proto
+
+
+def _compare_kspace(network: Network, file: str) -> tuple[float, tuple[tuple[int, int], ...]]:
+    """Largest difference to what a training makes of the same slices, by torch's transform."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    sizes, worst = ((63, 79), (255, 255)), 0.0
+    for height, width in sizes:
+        given = _kspace_inputs(network.multiple, height, width)
+        with torch.no_grad():
+            image = network(given["noisy"])[:, :, :height, :width]
+            expected = put_back(image, given["spectrum"], given["measured"]).numpy()
+        found = session.run(None, {name: value.numpy() for name, value in given.items()})[0]
+        worst = max(worst, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
+    return worst, sizes
+
+
+def _times(factor: int, dimension: Any) -> Any:
+    return dimension if factor == 1 else factor * dimension
 
 
 def _strip_traces(proto: Any) -> None:
@@ -161,24 +237,27 @@ def _strip_traces(proto: Any) -> None:
     del proto.graph.value_info[:]
 
 
-def _compare(network: Network, file: str, size: tuple[int, int] | None) -> tuple[float, tuple[tuple[int, int], ...]]:
-    """Largest difference between torch and onnxruntime, on sizes other than the traced one."""
+def _compare(network: Network, file: str, card: Card) -> tuple[float, tuple[tuple[int, int], ...]]:
+    """Largest difference between torch and onnxruntime, on sizes other than the traced one.
+
+    In units of the largest value where that is above 1. Where there are random values, they are given, and once more
+    all of them zero.
+    """
     import onnxruntime
 
     step = network.multiple
-    sizes = (size,) if size else ((4 * step, 6 * step), (-(-70 // step) * step, -(-130 // step) * step))
+    sizes = (card.size,) if card.size else ((4 * step, 6 * step), (-(-70 // step) * step, -(-130 // step) * step))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     worst = 0.0
     for height, width in sizes:
-        generator = torch.Generator().manual_seed(height)
-        picture = torch.rand(2, network.channels, height, width, generator=generator)
-        level = None if network.level == "none" else torch.tensor([0.05, 0.15]).view(2, 1, 1, 1)
-        with torch.no_grad():
-            expected = network(picture, level).numpy()
-        feed = {"noisy": picture.numpy()} | ({} if level is None else {"level": level.numpy()})
-        worst = max(worst, float(np.abs(session.run(None, feed)[0] - expected).max()))
+        inputs = _inputs(card, height, width)
+        for given in [inputs, *([inputs | {"z": torch.zeros_like(inputs["z"])}] if "z" in inputs else [])]:
+            with torch.no_grad():
+                expected = network(given["noisy"], given.get("level"), given.get("z")).numpy()
+            found = session.run(None, {name: value.numpy() for name, value in given.items()})[0]
+            worst = max(worst, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
     return worst, sizes
 
 

@@ -5,12 +5,13 @@ from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from shotnoise.errors import RecipeError
 from shotnoise.networks import Network
 from shotnoise.pairs.sample import Batch
 
-__all__ = ["Loss", "Method", "known_level"]
+__all__ = ["Loss", "Method", "known_level", "run_padded"]
 
 
 class Loss(TypedDict):
@@ -38,6 +39,23 @@ class Method(nn.Module):
     @abstractmethod
     def predictor(self) -> Network:
         """The network that is validated, exported and run."""
+
+    def restore(self, batch: Batch) -> Tensor:
+        """What is made of a held-out batch: the network on its noisy pictures, of whatever size they are."""
+        return run_padded(self.predictor(), batch["noisy"], batch.get("level"))
+
+
+def run_padded(network: Network, noisy: Tensor, level: Tensor | None) -> Tensor:
+    """Run a network on any size: reflect to its size multiple at the bottom and right, crop the result."""
+    height, width = noisy.shape[2:]
+    bottom, right = -height % network.multiple, -width % network.multiple
+    if bottom or right:
+        mode = "reflect" if bottom < height and right < width else "replicate"
+        noisy = F.pad(noisy, (0, right, 0, bottom), mode=mode)
+        if level is not None and level.shape[2:] == (height, width):  # a map; one number goes with any size
+            level = F.pad(level, (0, right, 0, bottom), mode=mode)
+    result: Tensor = network(noisy, level)
+    return result[:, :, :height, :width]
 
 
 def known_level(batch: Batch, method: str) -> Tensor:
