@@ -148,9 +148,9 @@ def main() -> None:
         rows[label] |= {
             "parameters": measured.parameters,
             "kmac_per_packed_pixel": measured.macs / 256**2 / 1e3,
-            "psnr": {iso: score.psnr for iso, score in scores.items()},
-            "ssim": {iso: score.ssim for iso, score in scores.items()},
-            "noisy_psnr": {iso: score.noisy_psnr for iso, score in scores.items()},
+            "psnr": {iso: score.mean("psnr") for iso, score in scores.items()},
+            "ssim": {iso: score.mean("ssim") for iso, score in scores.items()},
+            "noisy_psnr": {iso: score.mean("noisy_psnr") for iso, score in scores.items()},
         }
         print(f"scored {label}", flush=True)
     table(rows)
