@@ -288,7 +288,7 @@ def test_stopping_behind_the_preview_knows_the_preview(shots, model, tmp_path, m
         (["in/a.dng"], "x.png", {"linear": True}, None, "a linear DNG was asked for, and the output x.png is none"),
         (["in/a.dng"], None, {}, "p.gif", "the preview p.gif ends in none of .png, .jpg"),
         (["in"], None, {}, "p.jpg", "the preview p.jpg is a file, but there may be several"),
-        (["in/a.dng"], "x.gif", {}, None, "x.gif ends in none of .png, .*.dng; for a folder"),
+        (["in/a.dng"], "x.gif", {}, None, "x.gif ends in none of .png, .*.dng, .*; for a folder"),
         (["in/a.dng"], "x.jpg", {}, "x.jpg", "would both become x.jpg"),
         (["in/a.dng"], "in/a.dng", {}, None, "in/a.dng would overwrite the input in/a.dng"),
     ],

@@ -7,7 +7,7 @@ from scipy.ndimage import correlate
 from shotnoise import tiling
 from shotnoise.card import Card
 from shotnoise.errors import ModelError
-from shotnoise.evaluation import ModelUnderTest, model
+from shotnoise.evaluation import ModelUnderTest, get_protocol, model
 from shotnoise.sensor.law import NoiseLaw
 
 DETAIL = {"channels": 3, "reduction": 1}
@@ -132,9 +132,20 @@ def test_a_raw_model_is_told_the_noise_of_every_value(monkeypatch, k_sigma):
         under_test(monkeypatch, engine)(noisy, 0.1)
 
 
-def test_only_models_for_pictures_and_raw_are_measured(monkeypatch):
-    with pytest.raises(ModelError, match="blur: a model for mri data; expected one for pictures or RAW"):
-        under_test(monkeypatch, Blur(kind="mri", channels=1))
+@pytest.mark.parametrize(
+    ("protocol", "fits"),
+    [
+        ("kodak24", {"rgb", "gray"}),
+        ("pairs/folder", {"rgb", "gray"}),
+        ("raw/folder/iso800", {"raw"}),
+        ("mri/kspace", {"mri"}),
+    ],
+)
+def test_a_protocol_measures_models_of_its_kind_only(protocol, fits):
+    for kind in ("rgb", "gray", "raw", "mri"):
+        words = get_protocol(protocol).refusal(kind, "none")
+        assert (words is None) == (kind in fits)
+        assert words is None or f"is for {kind}" in words
 
 
 def test_an_unknown_model():

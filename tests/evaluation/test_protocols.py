@@ -29,7 +29,8 @@ def test_every_row_is_found_by_its_name():
     isos = (100, 200, 400, 800, 1600, 3200, 6400)
     raw = {f"raw/{data}/iso{iso}" for data in ("kodak24", "bsd300", "folder") for iso in isos}
     real = {"pairs/folder", "sidd/srgb", "sidd/raw"}
-    assert set(PROTOCOLS) == ours | noise2noise | neighbor2neighbor | raw | real
+    mri = {"mri/kspace", "mri/kspace-alone"}
+    assert set(PROTOCOLS) == ours | noise2noise | neighbor2neighbor | raw | real | mri
 
 
 @pytest.mark.parametrize("name", ["kodak24", "bsd300", "folder"])

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from shotnoise.methods.method import run_padded
 from shotnoise.networks import Network
-from shotnoise.training.task import run_padded
 
 
 class Remember(Network):

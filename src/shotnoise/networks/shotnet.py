@@ -71,7 +71,9 @@ class ShotNet(Network):
         if size not in _SIZES:
             raise ModelError(f"size is '{size}'; expected 'S' or 'M'")
         stated = (widths, encoder, decoder)
-        widths, encoder, decoder = (own or named for own, named in zip(stated, _SIZES[size], strict=True))
+        widths, encoder, decoder = (
+            named if own is None else own for own, named in zip(stated, _SIZES[size], strict=True)
+        )
         if len(encoder) != len(widths) or len(decoder) != len(widths) - 1:
             raise ModelError(
                 f"ShotNet got {len(widths)} widths, {len(encoder)} encoder and {len(decoder)} decoder numbers; "
