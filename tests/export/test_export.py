@@ -14,6 +14,7 @@ from shotnoise.card import CARD_KEY, Card, Score
 from shotnoise.engines import open_engine
 from shotnoise.errors import ModelError
 from shotnoise.export import export
+from shotnoise.export.onnx import _rounding
 from shotnoise.networks import NETWORKS, Network, create
 from shotnoise.networks.card import bare_card
 from shotnoise.networks.checkpoint import save_checkpoint
@@ -168,6 +169,24 @@ def test_random_values_are_an_input(tmp_path, monkeypatch):
         for engine in ("onnxruntime", "openvino"):
             result = open_engine(done.path, engine).run(noisy.numpy(), None, z.numpy())
             np.testing.assert_allclose(result, expected, atol=1e-5 * np.abs(expected).max())
+
+
+class Cancelling(Network):
+    """Loses in float32 what double precision keeps."""
+
+    def __init__(self, large):
+        super().__init__()
+        self.channels, self.large = 3, large
+
+    def forward(self, noisy, level=None, latent=None):
+        return (noisy + self.large) - self.large
+
+
+def test_rounding_that_the_network_magnifies_is_no_mistake_of_the_graph():
+    card = bare_card(create("dncnn", nc=8, nb=3, in_nc=3, out_nc=3), "net")
+    assert _rounding(Cancelling(1.0), card, [(24, 32)]) == 1e-4
+    spacing = float(np.spacing(np.float32(1e4)))
+    assert 2 * spacing < _rounding(Cancelling(1e4), card, [(24, 32)]) < 6 * spacing
 
 
 def test_one_level_is_not_enough_for_raw(tmp_path):

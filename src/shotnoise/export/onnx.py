@@ -1,5 +1,6 @@
 """`export`: a run folder or checkpoint -> one .onnx with its card inside, parity-checked against torch."""
 
+import copy
 import logging
 import os
 import tempfile
@@ -25,6 +26,7 @@ from shotnoise.networks.checkpoint import load_with_card
 
 __all__ = ["Export", "export"]
 
+_INPUTS = ("noisy", "level", "z")
 _TOLERANCE = 1e-4  # of the output range; float32 engines differ from torch by 1e-6 or so
 
 
@@ -104,9 +106,10 @@ def export(
         with os.fdopen(handle, "wb") as file:
             file.write(proto.SerializeToString())
         difference, sizes = _compare_kspace(net, temporary) if kspace else _compare(net, temporary, card)
-        if not difference <= _TOLERANCE:
+        limit = _TOLERANCE if difference <= _TOLERANCE or kspace else _rounding(net, card, sizes)
+        if not difference <= limit:
             raise ModelError(
-                f"{target}: not written, the exported graph differs from torch by {difference:.2g} (limit {_TOLERANCE})"
+                f"{target}: not written, the exported graph differs from torch by {difference:.2g} (limit {limit:.2g})"
             )
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
@@ -251,14 +254,35 @@ def _compare(network: Network, file: str, card: Card) -> tuple[float, tuple[tupl
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     worst = 0.0
+    for given in _trials(card, sizes):
+        with torch.no_grad():
+            expected = network(given["noisy"], given.get("level"), given.get("z")).numpy()
+        found = session.run(None, {name: value.numpy() for name, value in given.items()})[0]
+        worst = max(worst, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
+    return worst, sizes
+
+
+def _trials(card: Card, sizes: Sequence[tuple[int, int]]) -> Iterator[dict[str, Tensor]]:
     for height, width in sizes:
         inputs = _inputs(card, height, width)
-        for given in [inputs, *([inputs | {"z": torch.zeros_like(inputs["z"])}] if "z" in inputs else [])]:
-            with torch.no_grad():
-                expected = network(given["noisy"], given.get("level"), given.get("z")).numpy()
-            found = session.run(None, {name: value.numpy() for name, value in given.items()})[0]
-            worst = max(worst, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
-    return worst, sizes
+        yield inputs
+        if "z" in inputs:
+            yield inputs | {"z": torch.zeros_like(inputs["z"])}
+
+
+def _rounding(network: Network, card: Card, sizes: Sequence[tuple[int, int]]) -> float:
+    """The difference that two ways to calculate in float32 may have: five times that of torch to double precision.
+
+    An inverse of many exponentials magnifies rounding on pictures unlike those it has learned from. Such a network is
+    no more exact in torch than in any engine, and only this says what is a mistake of the graph.
+    """
+    exact, worst = copy.deepcopy(network).double(), 0.0
+    for given in _trials(card, sizes):
+        with torch.no_grad():
+            seen = network(given["noisy"], given.get("level"), given.get("z")).double()
+            truth = exact(*(None if (value := given.get(name)) is None else value.double() for name in _INPUTS))
+        worst = max(worst, float((seen - truth).abs().max() / truth.abs().max().clamp_min(1)))
+    return max(_TOLERANCE, 5 * worst)
 
 
 @contextmanager
