@@ -85,6 +85,7 @@ def _side_by_side(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) 
         started = broken = False
         try:
             while running or (waiting and not broken):
+                begun: list[Job] = []  # told of afterwards: a pool that breaks while it grows trips over itself
                 while waiting and len(running) < jobs and not broken:
                     try:
                         with _deaf_children():
@@ -95,7 +96,9 @@ def _side_by_side(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) 
                         broken = True
                     else:
                         started = True
-                        tell(waiting.pop().input, 0.0)
+                        begun.append(waiting.pop())
+                for job in begun:
+                    tell(job.input, 0.0)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     job = running.pop(future)
                     try:
