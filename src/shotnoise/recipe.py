@@ -21,7 +21,7 @@ __all__ = ["Choice", "Recipe", "load_recipe", "packaged_recipes", "parse_overrid
 
 
 # Pairs that come with their noise, or have none.
-_WITHOUT_NOISE = ("camera-pairs", "invented-cameras", "kspace", "stored")
+_WITHOUT_NOISE = ("camera-pairs", "invented-cameras", "kspace", "mixed", "stored")
 
 
 class _Strict(BaseModel):

@@ -49,6 +49,21 @@ def test_rendered_samples_repeat_and_collate():
     assert batch["noisy"].shape == batch["target"].shape == (2, 3, 24, 24)
 
 
+def test_scaling_makes_noise_coarse_or_fine():
+    flat = [np.full((3, 300, 300), 120, np.uint8)]
+
+    def neighbours(**options):
+        sample = RenderedPictures(pictures=flat, noise=sensor(k=0.001), crop=96, **options).draw(seeded())
+        assert sample.noisy.shape == (3, 96, 96)
+        noise = (sample.noisy - sample.target)[1]
+        return float((noise[:, 1:] * noise[:, :-1]).mean() / noise.square().mean())
+
+    assert neighbours(rescale=0.4) < neighbours() - 0.05
+    assert neighbours(rescale=2) > neighbours() + 0.1
+    ranged = RenderedPictures(pictures=pictures(), noise=sensor(), crop=24, rescale=[0.5, 2])
+    assert {tuple(ranged.draw(seeded(seed)).noisy.shape) for seed in range(9)} == {(3, 24, 24)}
+
+
 def test_rendered_raw_knows_its_noise():
     source = PAIRS.create("rendered", {"crop": 20, "domain": "raw"}, pictures=pictures(), noise=sensor())
     sample = source.draw(seeded())

@@ -18,6 +18,7 @@ PAIRS = Table(
             "display pictures with the RAW of invented cameras, to learn a camera from",
         ),
         "kspace": ("shotnoise.pairs.kspace:KSpaceSlices", "MRI slices of which a part of k-space was measured, twice"),
+        "mixed": ("shotnoise.pairs.mixed:MixedPictures", "several kinds of samples, each with its share and noise"),
         "noisy-pairs": ("shotnoise.pairs.noisy_pairs:NoisyPairs", "two noisy versions of each crop"),
         "raw": ("shotnoise.pairs.raw:RawPlanes", "crops of clean RAW planes, a camera's noise added on the fly"),
         "rendered": (
