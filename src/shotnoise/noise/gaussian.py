@@ -17,7 +17,7 @@ class Gaussian(NoiseModel):
         sigma: standard deviation in 8-bit counts (25 means 25/255), or a range [low, high] from which each sample
             draws its own.
 
-    Example:
+    Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> noisy = Gaussian(sigma=25).sample(torch.zeros(1, 1, 100, 100), generator)
         >>> round(float(noisy.std()) * 255)

@@ -21,7 +21,7 @@ class Poisson(NoiseModel):
             each sample draws its own. Noise2Noise trains with [0.001, 50] and tests with 30; in the lowest hundredth
             of that range nearly every value is 0 and the rest are far above 1.
 
-    Example:
+    Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> noisy = Poisson(photons=30).sample(torch.full((1, 1, 200, 200), 0.3), generator)
         >>> round(float(noisy.mean()), 2), round(float(noisy.var()), 3)

@@ -28,7 +28,7 @@ class MixedPictures(PairSource):
             `noise`, a noise model and its options.
         crop: side of the samples.
 
-    Example:
+    Examples:
         >>> source = MixedPictures(
         ...     pictures=[np.full((3, 40, 40), 128, np.uint8)],
         ...     crop=16,

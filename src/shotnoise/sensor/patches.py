@@ -83,7 +83,7 @@ def patch_is_clean(
         rules: None: the usual ones.
         counts: is told what happened: "kept", or the reason.
 
-    Example:
+    Examples:
         >>> counts = Counter()
         >>> patch_is_clean(np.ones((4, 32, 32), np.float32), counts=counts), dict(counts)
         (False, {'saturated': 1})

@@ -146,7 +146,7 @@ class Provenance(_Strict):
 class NoiseProfile(_Strict):
     """The noise of a camera over ISO.
 
-    Example:
+    Examples:
         >>> entries = [Entry(iso=iso, k=1e-6 * iso, s2=1e-9 * iso) for iso in (100, 400)]
         >>> law = NoiseProfile(entries=entries).at(200)
         >>> [f"{k:.4f}" for k in law.k]
