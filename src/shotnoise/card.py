@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shotnoise.errors import ModelError
 
-__all__ = ["CARD_KEY", "Card", "Latent", "Score", "Transform"]
+__all__ = ["CARD_KEY", "Card", "Latent", "LevelLoss", "Parity", "Quantisation", "Score", "Transform"]
 
 CARD_KEY = "shotnoise.card"
 
@@ -45,6 +45,40 @@ class Latent(BaseModel):
     reduction: int = Field(ge=1)
 
 
+class Parity(BaseModel):
+    """How near the file is to the network that it was made from, measured when it was written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    difference: float = Field(ge=0, description="largest absolute difference to torch, in units of the picture")
+    psnr: float = Field(description="dB, the result of the file against that of torch on noisy pictures")
+    loss: float = Field(description="largest change of PSNR against the clean pictures, dB; positive is worse")
+    pictures: str = Field(description="what the pictures were, in words")
+
+
+class LevelLoss(BaseModel):
+    """What quantisation costs at one noise level."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = Field(ge=0, description="noise standard deviation, in units of 0..1")
+    loss: float = Field(description="dB of PSNR against the fp32 file; positive is worse")
+
+
+class Quantisation(BaseModel):
+    """How an int8 file was made, and down to which noise it may be trusted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backend: Literal["nncf", "onnxruntime"]
+    source_sha256: str = Field(default="", description="of the fp32 file it was made from; empty: not from a file")
+    float_layers: list[str] = Field(default_factory=list, description="convolutions that stay in float")
+    losses: list[LevelLoss] = Field(default_factory=list, description="measured on the calibration's held-out pictures")
+    lowest: float = Field(
+        default=0.0, ge=0, description="noise level, in units of 0..1, from which the loss is within the budget; 0: all"
+    )
+
+
 class Card(BaseModel):
     """Everything needed to run a model properly and to judge whether to trust it."""
 
@@ -77,6 +111,8 @@ class Card(BaseModel):
         default=None, description="height and width that the file is fixed to; None: any multiple"
     )
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    parity: Parity | None = Field(default=None, description="the file against torch; None: not measured")
+    quantisation: Quantisation | None = Field(default=None, description="of an int8 file: how it was made")
     network: str = Field(default="", description="name in `shotnoise networks`")
     arguments: dict[str, Any] = Field(default_factory=dict, description="constructor arguments of the network")
     parameters: int = 0

@@ -3,7 +3,6 @@
 import copy
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +15,13 @@ import torch
 from torch import Tensor, nn
 
 import shotnoise
-from shotnoise.card import CARD_KEY, Card, Score
+from shotnoise.card import Card, Parity, Score
+from shotnoise.engines.engine import Array
 from shotnoise.errors import ModelError, require
 from shotnoise.export.kspace import WithMeasured
+from shotnoise.export.parity import parity_of, refusal
+from shotnoise.export.pictures import Noisy, Pictures, noisy_steps
+from shotnoise.export.source import check_target, content_of, run, session, write_model
 from shotnoise.methods.kspace import put_back
 from shotnoise.networks import Network
 from shotnoise.networks.card import bare_card
@@ -28,6 +31,8 @@ __all__ = ["Export", "export"]
 
 _INPUTS = ("noisy", "level", "z")
 _TOLERANCE = 1e-4  # of the output range; float32 engines differ from torch by 1e-6 or so
+_LOSS = 0.001  # dB on noisy photographs
+_CROPS, _SIDE = 2, 64
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ def export(
     network: str | None = None,
     scores: Sequence[Score] = (),
     kspace: bool = False,
+    calibration: Sequence[str | os.PathLike[str]] = (),
     overwrite: bool = True,
 ) -> Export:
     """Write an ONNX file that runs anywhere.
@@ -68,24 +74,23 @@ def export(
         scores: measured results to put on the card.
         kspace: of an MRI model: the graph also takes what was measured and puts it back, see
             :class:`shotnoise.export.kspace.WithMeasured`. For other programs; the engines here do not run it.
+        calibration: folders of clean pictures for the comparison with torch; none: the bundled photograph.
         overwrite: replace an existing file.
 
     Returns:
         What was written, with the measured difference to torch. A file that differs is never left behind.
     """
-    onnx = require("onnx", "export", "writing ONNX")
+    require("onnx", "export", "writing ONNX")
     require("onnxscript", "export", "writing ONNX")
-    target = Path(path)
-    if target.suffix != ".onnx":
-        raise ModelError(f"{target}: expected a file name that ends in .onnx")
-    if target.exists() and not overwrite:
-        raise ModelError(f"{target}: exists already; pass --overwrite or another name")
+    target = check_target(path, overwrite)
     net, card = load_with_card(model, network=network)
     if size is not None and any(side % net.multiple for side in size):
         raise ModelError(f"size {size[0]}x{size[1]}: this network needs multiples of {net.multiple}")
     if kspace and (card is None or card.kind != "mri" or size is not None):
         what = "a fixed size" if size is not None else "a model that is not for MRI"
         raise ModelError(f"{model}: kspace is asked for with {what}; expected an MRI model of free size, leave one out")
+    if kspace and calibration:
+        raise ModelError(f"{model}: pictures are given, and a file with kspace is not judged on any; leave them out")
     card = (card or bare_card(net, model)).model_copy(
         update={
             "size": size,
@@ -94,28 +99,22 @@ def export(
         }
     )
     proto = _kspace_graph(net) if kspace else _graph(net, card)
-    proto.doc_string = card.title
-    del proto.metadata_props[:]
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = CARD_KEY, card.to_json()
     _strip_traces(proto)
-    onnx.checker.check_model(proto)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".onnx")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(proto.SerializeToString())
-        difference, sizes = _compare_kspace(net, temporary) if kspace else _compare(net, temporary, card)
-        limit = _TOLERANCE if difference <= _TOLERANCE or kspace else _rounding(net, card, sizes)
-        if not difference <= limit:
-            raise ModelError(
-                f"{target}: not written, the exported graph differs from torch by {difference:.2g} (limit {limit:.2g})"
-            )
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    content = content_of(proto, card)
+    difference, sizes = _compare_kspace(net, content) if kspace else _compare(net, content, card)
+    limit = _TOLERANCE if difference <= _TOLERANCE or kspace else _rounding(net, card, sizes)
+    if not difference <= limit:
+        raise ModelError(
+            f"{target}: not written, the exported graph differs from torch by {difference:.2g} (limit {limit:.2g})"
+        )
+    if not kspace:
+        parity = _parity(net, content, card, Pictures(calibration))
+        why = refusal(parity, _LOSS)
+        if why is not None:
+            raise ModelError(f"{target}: not written, {why}; run the model in torch, and report what it is")
+        card = card.model_copy(update={"parity": parity})
+        content = content_of(proto, card)
+    write_model(content, target)
     return Export(target, card, difference, sizes)
 
 
@@ -209,18 +208,16 @@ def _kspace_graph(network: Network) -> Any:
     return program.model_proto
 
 
-def _compare_kspace(network: Network, file: str) -> tuple[float, tuple[tuple[int, int], ...]]:
+def _compare_kspace(network: Network, content: bytes) -> tuple[float, tuple[tuple[int, int], ...]]:
     """Largest difference to what a training makes of the same slices, by torch's transform."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    opened = session(content)
     sizes, worst = ((63, 79), (255, 255)), 0.0
     for height, width in sizes:
         given = _kspace_inputs(network.multiple, height, width)
         with torch.no_grad():
             image = network(given["noisy"])[:, :, :height, :width]
             expected = put_back(image, given["spectrum"], given["measured"]).numpy()
-        found = session.run(None, {name: value.numpy() for name, value in given.items()})[0]
+        found = opened.run(None, {name: value.numpy() for name, value in given.items()})[0]
         worst = max(worst, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
     return worst, sizes
 
@@ -240,26 +237,36 @@ def _strip_traces(proto: Any) -> None:
     del proto.graph.value_info[:]
 
 
-def _compare(network: Network, file: str, card: Card) -> tuple[float, tuple[tuple[int, int], ...]]:
+def _compare(network: Network, content: bytes, card: Card) -> tuple[float, tuple[tuple[int, int], ...]]:
     """Largest difference between torch and onnxruntime, on sizes other than the traced one.
 
     In units of the largest value where that is above 1. Where there are random values, they are given, and once more
     all of them zero.
     """
-    import onnxruntime
-
     step = network.multiple
     sizes = (card.size,) if card.size else ((4 * step, 6 * step), (-(-70 // step) * step, -(-130 // step) * step))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    opened = session(content)
     worst = 0.0
     for given in _trials(card, sizes):
         with torch.no_grad():
             expected = network(given["noisy"], given.get("level"), given.get("z")).numpy()
-        found = session.run(None, {name: value.numpy() for name, value in given.items()})[0]
+        found = opened.run(None, {name: value.numpy() for name, value in given.items()})[0]
         worst = max(worst, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
     return worst, sizes
+
+
+def _parity(network: Network, content: bytes, card: Card, pictures: Pictures) -> Parity:
+    """Of the file to torch, on noisy photographs."""
+
+    def restored(one: Noisy) -> Array:
+        given = {name: torch.from_numpy(value) for name, value in one.inputs.items()}
+        with torch.no_grad():
+            result: Array = network(given["noisy"], given.get("level"), given.get("z"))[0].numpy()
+        return result
+
+    opened = session(content)
+    steps = noisy_steps(card, pictures.crops(card, _CROPS, half=1, side=_SIDE))
+    return parity_of(restored, lambda one: run(opened, one), steps, f"{pictures.words}; against torch")
 
 
 def _trials(card: Card, sizes: Sequence[tuple[int, int]]) -> Iterator[dict[str, Tensor]]:
