@@ -1,10 +1,14 @@
 """Fixtures for all tests."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# No test reads or writes what the user's cache has; and where nothing can be kept, engines are not measured.
+os.environ["SHOTNOISE_CACHE"] = os.devnull
 
 
 def pytest_addoption(parser):

@@ -4,6 +4,7 @@ The public names load on first use, so that ``import shotnoise`` stays cheap.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from shotnoise.volume_denoiser import VolumeDenoiser
 
 __version__ = "0.1.0"
+
+# onnxruntime can report its use to its makers, and reads this when it is imported. Nothing here talks to anybody.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _PUBLIC = {
     "Denoiser": "shotnoise.denoiser",

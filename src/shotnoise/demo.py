@@ -20,7 +20,7 @@ from shotnoise.sensor.develop import Look, develop, normalised
 from shotnoise.sensor.simulate import SimulatedSensor
 from shotnoise.sensor.undevelop import undevelop
 
-__all__ = ["Demo", "RawDemo", "demonstrate", "demonstrate_raw"]
+__all__ = ["Demo", "RawDemo", "demonstrate", "demonstrate_raw", "noisy_photograph"]
 
 _SIGMA = 25.0
 _WINDOW = (75, 150, 110, 165)  # top, left, height, width of the part shown enlarged
@@ -65,8 +65,7 @@ def demonstrate(folder: str | os.PathLike[str], *, model: str | os.PathLike[str]
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     original = _photograph().astype(np.float64)
-    noise = np.random.default_rng(seed).normal(0, _SIGMA, original.shape)
-    noisy = np.clip(original + noise + 0.5, 0, 255).astype(np.uint8)
+    noisy = noisy_photograph(seed)
     save_image(Image(noisy), out / "noisy.png")
     result = Denoiser(str(model)).run(open_image(out / "noisy.png"))
     clean = np.asarray(result.image.pixels, dtype=np.uint8)
@@ -143,6 +142,13 @@ def demonstrate_raw(folder: str | os.PathLike[str], *, model: str | os.PathLike[
         psnr_after=after,
         seconds=result.seconds,
     )
+
+
+def noisy_photograph(seed: int = 0) -> Picture:
+    """The photograph of the demonstration with white noise, sigma 25, clipped and rounded to 8 bits."""
+    original = _photograph().astype(np.float64)
+    noise = np.random.default_rng(seed).normal(0, _SIGMA, original.shape)
+    return np.clip(original + noise + 0.5, 0, 255).astype(np.uint8)
 
 
 def _photograph() -> Picture:

@@ -62,18 +62,21 @@ class Denoiser(ModelRunner):
 
     Args:
         model: name of a bundled model, an .onnx file, a checkpoint, a run folder; or an engine that is already open.
-        engine: "auto", "onnxruntime", "openvino" or "torch".
+        engine: "auto", "onnxruntime", "openvino", "torch" or "torch-compiled".
         strength: 0 returns the picture unchanged, 1 is the result of the model, between them the two are mixed. Up to
             2, a model that takes the noise level is told a level that many times higher; any other model's correction
             is multiplied.
         level: standard deviation of the noise in counts (0..255), for models that take it; None: estimated for each
             picture.
-        tile: longest side of the windows in pixels; None: chosen for about 0.25 to 3 GB of memory, by the network.
+        tile: longest side of the windows in pixels; None: chosen, for about 0.5 GB of memory with the bundled models.
         threads: CPU threads; None: all cores.
         ensemble: "none", or "x8": the mean over the eight poses of the picture, for eight times the work.
         samples: draws of the random input that are averaged, of models that have one, like an `invdn`; from two on the
             result has an `uncertainty`.
         seed: of the random input; None: 0. The same seed gives the same result.
+        precision: to calculate in: "fp32", "bf16", "fp16", "int8", or "auto"; see
+            :func:`shotnoise.engines.open_engine`, and so for `provider`.
+        provider: "cpu", "cuda" or "tensorrt"; None: what works.
     """
 
     def __init__(
@@ -88,10 +91,12 @@ class Denoiser(ModelRunner):
         ensemble: Poses = "none",
         samples: int = 1,
         seed: int | None = None,
+        precision: str = "auto",
+        provider: str | None = None,
     ) -> None:
         if level is not None and not 0 <= level <= COUNTS:
             raise RecipeError(f"level is {level}; expected a noise standard deviation in counts, 0 to 255")
-        super().__init__(model, engine, strength, tile, threads, ensemble, samples, seed)
+        super().__init__(model, engine, strength, tile, threads, ensemble, samples, seed, precision, provider)
         if (self.card.kind, self.card.channels) not in (("rgb", 3), ("gray", 1)):
             raise ModelError(
                 f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "
@@ -150,9 +155,8 @@ class Denoiser(ModelRunner):
         level, notes = self._model_level(sigma)
         # Beyond 1 a model that takes the level has been told a higher one instead.
         mix = self.strength if level is None else min(self.strength, 1.0)
-        work, change, plan = self._in_tiles(
-            lambda: _Work(self.ensemble, image.pixels, level, notes), mix, notes, progress
-        )
+        ensemble = self._ensemble_for(sigma, notes)
+        work, change, plan = self._in_tiles(lambda: _Work(ensemble, image.pixels, level, notes), mix, notes, progress)
         removed = COUNTS * change
         self._mention_idleness(sigma, removed, notes)
         seconds = time.perf_counter() - started
@@ -185,17 +189,15 @@ class _Work(Medium):
         self._ensemble, self._pixels, self._level, self._notes = ensemble, pixels, level, notes
         self._white = full_scale(pixels.dtype)
         self._floating = pixels.dtype.kind == "f"
-        self._window: Array = pixels[:0]  # of the current tile, and what in it is not finite
-        self._bad: npt.NDArray[np.bool_] | None = None
-        self._strange, self._brightest = 0, 0.0
+        self._strange: list[int] = []  # of each tile, and so the brightest: lists, as tiles come from several threads
+        self._brightest = [0.0]
 
     def read(self, tile: Tile) -> Values:
-        self._window = _planes(read_tile(self._pixels, tile))
-        noisy = np.multiply(self._window, np.float32(1 / self._white), dtype=np.float32, order="C")
+        window = _planes(read_tile(self._pixels, tile))
+        noisy = np.multiply(window, np.float32(1 / self._white), dtype=np.float32, order="C")
         if self._floating:
-            self._bad = ~np.isfinite(noisy)
-            noisy[self._bad] = 0  # or the network would spread it
-            self._brightest = max(self._brightest, float(np.abs(noisy).max()))
+            noisy[~np.isfinite(noisy)] = 0  # or the network would spread it
+            self._brightest.append(float(np.abs(noisy).max()))
         return noisy
 
     def write(self, tile: Tile, values: Values, spread: Values | None) -> None:
@@ -203,22 +205,23 @@ class _Work(Medium):
         target[:] = self._in_own_type(values)
         if self.uncertainty is not None:
             _planes(self.uncertainty[tile.write])[:] = spread
-        if self._bad is not None:
-            keep = (slice(None), *tile.keep)
-            np.copyto(target, self._window[keep], where=self._bad[keep])
-            self._strange += int(np.count_nonzero(self._bad[keep]))
+        if self._floating:
+            pixels = _planes(self._pixels[tile.write])
+            bad = ~np.isfinite(pixels)
+            np.copyto(target, pixels, where=bad)
+            self._strange.append(int(np.count_nonzero(bad)))
             if self.uncertainty is not None:
-                np.copyto(_planes(self.uncertainty[tile.write]), 0, where=self._bad[keep])
+                np.copyto(_planes(self.uncertainty[tile.write]), 0, where=bad)
 
     def finish(self, finite: bool) -> None:
-        if self._brightest > _BRIGHTEST and not finite:
-            raise PictureError(f"values up to {self._brightest:.4g}; expected floating-point pixels in 0..1")
-        if self._strange:
-            self._notes.append(f"{self._strange} values are not finite and were left as they are")
-        if self._brightest > _BRIGHTEST:
+        strange, brightest = sum(self._strange), max(self._brightest)
+        if brightest > _BRIGHTEST and not finite:
+            raise PictureError(f"values up to {brightest:.4g}; expected floating-point pixels in 0..1")
+        if strange:
+            self._notes.append(f"{strange} values are not finite and were left as they are")
+        if brightest > _BRIGHTEST:
             self._notes.append(
-                f"values up to {self._brightest:.4g}: floating-point pictures are taken as 0..1; divide by the value "
-                "of white"
+                f"values up to {brightest:.4g}: floating-point pictures are taken as 0..1; divide by the value of white"
             )
 
     def model(self, tile: Tile, noisy: Values) -> tuple[Values, Values | None]:

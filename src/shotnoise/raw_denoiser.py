@@ -71,20 +71,24 @@ class RawDenoiser(ModelRunner):
 
     Args:
         model: name of a bundled model, an .onnx file, a checkpoint, a run folder; or an engine that is already open.
-        engine: "auto", "onnxruntime", "openvino" or "torch".
+        engine: "auto", "onnxruntime", "openvino", "torch" or "torch-compiled".
         strength: 0 returns the frame unchanged, 1 is the result of the model, between them the two are mixed. Up to 2,
             a model behind the k-Sigma transform, or one that takes the noise level, is told noise that many times
             stronger; any other model's correction is multiplied.
         profile: what the noise is: a profile of the camera, its file, the name of a published one, or a law. None:
             what the file itself says, or an estimate from the frame.
         iso: at which the profile is asked; None: that of the frame.
-        tile: longest side of the windows in pixels of a plane; None: chosen for about 0.25 to 3 GB of memory.
+        tile: longest side of the windows in pixels of a plane; None: chosen, for about 0.5 GB of memory with the
+            bundled model.
         threads: CPU threads; None: all cores.
         ensemble: "none", or "x8": the mean over the eight poses in which the mosaic is RGGB again, for eight times the
             work and a little more.
         samples: draws of the random input that are averaged, of models that have one; from two on the result has an
             `uncertainty`.
         seed: of the random input; None: 0.
+        precision: to calculate in: "fp32", "bf16", "fp16", "int8", or "auto"; see
+            :func:`shotnoise.engines.open_engine`, and so for `provider`.
+        provider: "cpu", "cuda" or "tensorrt"; None: what works.
     """
 
     def __init__(
@@ -100,12 +104,14 @@ class RawDenoiser(ModelRunner):
         ensemble: Poses = "none",
         samples: int = 1,
         seed: int | None = None,
+        precision: str = "auto",
+        provider: str | None = None,
     ) -> None:
         if isinstance(profile, str | os.PathLike):
             profile = open_profile(profile)
         if iso is not None and not isinstance(profile, NoiseProfile):
             raise RecipeError(f"ISO {iso:g} is given without a noise profile, and nothing else depends on it")
-        super().__init__(model, engine, strength, tile, threads, ensemble, samples, seed)
+        super().__init__(model, engine, strength, tile, threads, ensemble, samples, seed, precision, provider)
         if (self.card.kind, self.card.channels) != ("raw", 4):
             raise ModelError(
                 f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "
@@ -148,9 +154,8 @@ class RawDenoiser(ModelRunner):
         told, mix = law, self.strength
         if (self._transform is not None or self.card.level == "sigma") and self.strength > 1:
             told, mix = law.scaled(self.strength), 1.0
-        work, change, plan = self._in_tiles(
-            lambda: _Work(self.ensemble, frame, self._transform, told), mix, notes, progress
-        )
+        ensemble = self._ensemble_for(sigma, notes)
+        work, change, plan = self._in_tiles(lambda: _Work(ensemble, frame, self._transform, told), mix, notes, progress)
         removed = COUNTS * change
         self._mention_idleness(sigma, removed, notes)
         left = _left(frame, work.result, change / deviation, mix)

@@ -24,9 +24,9 @@ from shotnoise.errors import ModelError
 
 __all__ = ["DEFAULT_BUDGET", "Plan", "Tile", "plan_tiles", "read_tile"]
 
-# Pixels per window unless told otherwise: about 0.25 GB for the bundled models, 3 GB for the widest networks of the
-# zoo. CPU engines gain nothing from larger windows except less halo.
-DEFAULT_BUDGET = 2**21
+# Pixels per window unless told otherwise: 0.4 to 0.6 GB in the engine for the bundled models, more for the widest
+# networks of the zoo. CPU engines gain nothing from larger windows except less halo: see docs/full-frames.md.
+DEFAULT_BUDGET = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,25 @@ def read_tile(pixels: npt.NDArray[Any], tile: Tile) -> npt.NDArray[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Windows along one axis: their size, and (start of the window, start and end of its part) of each."""
+    """Windows of one `size` along an axis of `length`, each with `halo` towards its neighbours."""
 
+    length: int
     size: int
-    spans: tuple[tuple[int, int, int], ...]
+    halo: int
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        step = self.size - 2 * self.halo
+        return 1 if self.length <= self.size else math.ceil((self.length - 2 * self.halo) / step)
+
+    @property
+    def spans(self) -> list[tuple[int, int, int]]:
+        """Of each window, its start, and start and end of the part that it is responsible for."""
+        step, last = self.size - 2 * self.halo, max(self.length - self.size, 0)
+        starts = [min(k * step, last) for k in range(self.count)]
+        seams = [0, *(start + self.halo for start in starts[1:]), self.length]
+        return list(zip(starts, seams[:-1], seams[1:], strict=True))
 
 
 def _ceil(length: int, multiple: int) -> int:
@@ -151,29 +166,20 @@ def _ceil(length: int, multiple: int) -> int:
 def _cut(length: int, size: int, halo: int, multiple: int) -> _Cut:
     """Cover `length`, a multiple of `multiple`, with equal windows of at most `size`."""
     if length <= size:
-        return _Cut(length, ((0, 0, length),))
+        return _Cut(length, length, halo)
     count = math.ceil((length - 2 * halo) / (size - 2 * halo))
     even = 2 * halo + _ceil(math.ceil((length - 2 * halo) / count), multiple)  # as many windows, but even ones
-    return _exactly(length, even, halo)
+    return _Cut(length, even, halo)
 
 
 def _fixed(length: int, size: int, halo: int) -> _Cut:
     """Cover `length` with windows of exactly `size`, which no choice of ours can change."""
-    if length <= size:
-        return _Cut(size, ((0, 0, length),))
-    if size <= 2 * halo:
+    if length > size and size <= 2 * halo:
         raise ModelError(
             f"the model is fixed to {size} pixels, which leaves nothing beside a halo of {halo} on both sides, and "
             f"the picture has {length}; export the model with a larger size, or with a free one"
         )
-    return _exactly(length, size, halo)
-
-
-def _exactly(length: int, size: int, halo: int) -> _Cut:
-    step = size - 2 * halo
-    starts = [min(k * step, length - size) for k in range(math.ceil((length - 2 * halo) / step))]
-    seams = [0, *(start + halo for start in starts[1:]), length]
-    return _Cut(size, tuple(zip(starts, seams[:-1], seams[1:], strict=True)))
+    return _Cut(length, size, halo)
 
 
 def _least_work(height: int, width: int, halo: int, multiple: int, budget: int) -> tuple[_Cut, _Cut]:
@@ -185,7 +191,7 @@ def _least_work(height: int, width: int, halo: int, multiple: int, budget: int) 
         cols = _cut(width, share, halo, multiple)
         room = budget // cols.size
         rows = _cut(height, max(room - room % multiple, smallest), halo, multiple)
-        work = len(rows.spans) * rows.size * len(cols.spans) * cols.size
+        work = rows.count * rows.size * cols.count * cols.size
         if rows.size * cols.size <= budget and (best is None or work < best[0]):
             best = (work, rows, cols)
         if cols.size <= max(smallest, math.isqrt(budget) // 2):  # narrower windows only add halo

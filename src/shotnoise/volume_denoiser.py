@@ -44,12 +44,15 @@ class VolumeDenoiser(ModelRunner):
 
     Args:
         model: an .onnx file, a checkpoint, a run folder, whose card says mri; or an engine that is already open.
-        engine: "auto", "onnxruntime", "openvino" or "torch".
+        engine: "auto", "onnxruntime", "openvino", "torch" or "torch-compiled".
         strength: 0 returns the volume unchanged, 1 is the result of the model; up to 2, its correction is multiplied.
         threads: CPU threads; None: all cores.
         ensemble: "none", or "x8": the mean over the eight poses of each slice.
         samples: draws of the random input that are averaged, of models that have one.
         seed: of the random input; None: 0.
+        precision: to calculate in: "fp32", "bf16", "fp16", "int8", or "auto"; see
+            :func:`shotnoise.engines.open_engine`, and so for `provider`.
+        provider: "cpu", "cuda" or "tensorrt"; None: what works.
     """
 
     def __init__(
@@ -62,8 +65,10 @@ class VolumeDenoiser(ModelRunner):
         ensemble: Poses = "none",
         samples: int = 1,
         seed: int | None = None,
+        precision: str = "auto",
+        provider: str | None = None,
     ) -> None:
-        super().__init__(model, engine, strength, None, threads, ensemble, samples, seed)
+        super().__init__(model, engine, strength, None, threads, ensemble, samples, seed, precision, provider)
         if (self.card.kind, self.card.channels) != ("mri", 1):
             raise ModelError(
                 f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "

@@ -149,7 +149,7 @@ def test_an_unusable_model_is_found_before_any_work(pictures, model, tmp_path):
 def test_an_unexpected_exception_costs_one_file(pictures, model, tmp_path, monkeypatch, caplog):
     import shotnoise.batch.file as work
 
-    def fragile(path):
+    def fragile(path, **_):
         if path.name == "b.jpg":
             raise ZeroDivisionError("two\nlines")
         if path.name == "c.tif":
@@ -170,7 +170,7 @@ def test_the_order_to_leave_is_no_failure_of_the_file_under_way(pictures, model,
     """It may arrive while a library is being loaded, which then reports a failed import."""
     import shotnoise.batch.file as work
 
-    def told_to_leave(path):
+    def told_to_leave(path, **_):
         try:
             raise SystemExit(143)
         except SystemExit as leaving:

@@ -207,3 +207,15 @@ def test_ctrl_c(tmp_path, jobs):
     known = json.loads((out / ".shotnoise.json").read_text())["files"]
     assert 0 < len(known) < 200
     assert sorted(path.name for path in out.glob("*.npy")) == sorted(known)
+
+
+def test_precision_and_provider_are_passed_on(tmp_path, capsys):
+    write_model(tmp_path / "m.int8.onnx", precision="int8")
+    status, _, err = denoise(capsys, "a.png", "--precision", "int8", "--provider", "cpu")
+    assert status == 0
+    assert "onnxruntime in int8 (chosen for .onnx files; on the CPU as asked)" in err
+    status, _, err = denoise(capsys, "a.png", "--overwrite", "--provider", "cuda")
+    assert status == 1
+    assert "error: the provider 'cuda' of onnxruntime does not work here" in err
+    assert cli.run(["denoise", "a.png", "--fit", "--precision", "bf16"]) == 2
+    assert "runs in fp32 on the CPU" in capsys.readouterr().err

@@ -5,23 +5,28 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from shotnoise.batch.manifest import file_state
 from shotnoise.batch.places import Kind
 from shotnoise.bundled import find_model
-from shotnoise.denoiser import Denoiser, Progress, Result
 from shotnoise.engines import Engine, Poses, open_engine
 from shotnoise.errors import ModelError
 from shotnoise.images import Image
-from shotnoise.raw_denoiser import RawDenoiser
-from shotnoise.volume_denoiser import VolumeDenoiser
+from shotnoise.images.files import MAX_PIXELS
+
+if TYPE_CHECKING:  # each is imported where it is opened: most runs need one of them
+    from shotnoise.denoiser import Progress, Result
+    from shotnoise.raw_denoiser import RawDenoiser
+    from shotnoise.volume_denoiser import VolumeDenoiser
 
 __all__ = ["Options", "Worker"]
 
 _BUNDLED: Mapping[Kind, str] = {"picture": "photo", "raw": "raw"}
 _EVERYWHERE = (
     "engine",
+    "precision",
+    "provider",
     "strength",
     "tile",
     "quality",
@@ -58,6 +63,10 @@ class Options:
         samples: see there.
         seed: see there.
         uncertainty: whether the spread of the samples is written beside each result.
+        precision: as in :class:`~shotnoise.denoiser.Denoiser`, and so is `provider`.
+        provider: see there.
+        max_pixels: pictures and RAW files with more pixels are refused by their header.
+        report: whether a report of what was taken away is written beside each result.
     """
 
     model: str | None = None
@@ -77,13 +86,17 @@ class Options:
     samples: int = 1
     seed: int | None = None
     uncertainty: bool = False
+    precision: str = "auto"
+    provider: str | None = None
+    max_pixels: int = MAX_PIXELS
+    report: bool = False
 
     def model_facts(self, kind: Kind = "picture") -> dict[str, str]:
         """Which model this is: its name, where it lies, and a fingerprint that tells when it was exchanged."""
         name = self.model or _BUNDLED.get(kind)
         if name is None:  # which will be said about each file
             return {"name": "", "path": "", "sha256": ""}
-        path = find_model(name)
+        path = find_model(name, self.precision)
         return {"name": name, "path": str(path), "sha256": _fingerprint(path)}
 
     def changing(self, kind: Kind) -> dict[str, Any]:
@@ -91,6 +104,8 @@ class Options:
         others = {field.name for field in fields(self)} - {
             "model",
             "threads",
+            "max_pixels",
+            "report",
             *_EVERYWHERE,
             *_ONLY_PICTURES,
             *_ONLY_RAW,
@@ -112,10 +127,19 @@ class Options:
             )
         if self.network is None:
             return model
-        return open_engine(model, self.engine, threads=self.threads, network=self.network)
+        return open_engine(
+            model,
+            self.engine,
+            threads=self.threads,
+            network=self.network,
+            precision=self.precision,
+            provider=self.provider,
+        )
 
     def denoiser(self) -> "Worker":
         """Open the model for pictures."""
+        from shotnoise.denoiser import Denoiser
+
         return Denoiser(
             self._model("picture"),
             engine=self.engine,
@@ -126,10 +150,14 @@ class Options:
             ensemble=self.ensemble,
             samples=self.samples,
             seed=self.seed,
+            precision=self.precision,
+            provider=self.provider,
         )
 
-    def raw_denoiser(self) -> RawDenoiser:
+    def raw_denoiser(self) -> "RawDenoiser":
         """Open the model for RAW."""
+        from shotnoise.raw_denoiser import RawDenoiser
+
         return RawDenoiser(
             self._model("raw"),
             engine=self.engine,
@@ -141,10 +169,14 @@ class Options:
             ensemble=self.ensemble,
             samples=self.samples,
             seed=self.seed,
+            precision=self.precision,
+            provider=self.provider,
         )
 
-    def volume_denoiser(self) -> VolumeDenoiser:
+    def volume_denoiser(self) -> "VolumeDenoiser":
         """Open the model for volumes."""
+        from shotnoise.volume_denoiser import VolumeDenoiser
+
         return VolumeDenoiser(
             self._model("volume"),
             engine=self.engine,
@@ -153,13 +185,15 @@ class Options:
             ensemble=self.ensemble,
             samples=self.samples,
             seed=self.seed,
+            precision=self.precision,
+            provider=self.provider,
         )
 
 
 class Worker(Protocol):
     """What turns pictures into clean ones: a :class:`~shotnoise.denoiser.Denoiser`, or a fit to each picture."""
 
-    def run(self, image: Image, *, progress: Progress | None = None) -> Result:
+    def run(self, image: Image, *, progress: "Progress | None" = None) -> "Result":
         """Denoise one picture, and say what happened."""
         ...
 

@@ -20,6 +20,7 @@ Kind = Literal["picture", "raw", "volume"]
 
 _PREVIEW = ".jpg"
 _UNCERTAINTY = "_uncertainty"
+_REPORT = "_report.html"
 _RESULTS = (*WRITABLE, DNG, *ENDINGS)
 _FORMATS = tuple(extension[1:] for extension in _RESULTS)
 _INSTEAD = {".pfm": ".tif"}  # of formats that cannot be written; .png for the others
@@ -32,7 +33,8 @@ class UsageError(ShotnoiseError):
 class Place(NamedTuple):
     """An input, what it is, and where its result goes.
 
-    Of RAW also where its preview goes, if there is to be one; and where its uncertainty, as numbers and as a picture.
+    Of RAW also where its preview goes, if there is to be one; and where its uncertainty, as numbers and as a picture,
+    and its report.
     """
 
     input: Path
@@ -40,11 +42,12 @@ class Place(NamedTuple):
     kind: Kind = "picture"
     preview: Path | None = None
     uncertainty: tuple[Path, ...] = ()
+    report: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All that is written."""
-        return (self.output, *(() if self.preview is None else (self.preview,)), *self.uncertainty)
+        return (self.output, *(path for path in (self.preview, self.report) if path is not None), *self.uncertainty)
 
 
 def plan_places(
@@ -56,6 +59,7 @@ def plan_places(
     preview: str | os.PathLike[str] | None = None,
     headerless: bool = False,
     uncertainty: bool = False,
+    report: bool = False,
 ) -> tuple[list[Place], list[tuple[Path, str]]]:
     """Inputs with their outputs, and with the reason those that cannot be used; see :func:`denoise_files`.
 
@@ -70,6 +74,7 @@ def plan_places(
         preview: file or folder.
         headerless: whether files that are neither pictures nor known RAW are taken for counts without a header.
         uncertainty: whether that of each result goes beside it.
+        report: whether that of each result goes beside it; there is none of volumes.
 
     Raises:
         UsageError: the arguments contradict each other.
@@ -114,7 +119,8 @@ def plan_places(
                 inside = Path(given.resolve().name if given.is_dir() and not alone else "")
                 shown = previews.place(inside / picture.relative_to(base).with_name(target.stem + _PREVIEW))
             beside = (target.with_name(f"{_stem(target)}{_UNCERTAINTY}{ending}") for ending in (".npy", ".png"))
-            planned[Place(picture, target, kind, shown, tuple(beside) if uncertainty else ())] = None
+            page = target.with_name(f"{_stem(target)}{_REPORT}") if report and kind != "volume" else None
+            planned[Place(picture, target, kind, shown, tuple(beside) if uncertainty else (), page)] = None
     return list(planned), unusable
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shotnoise import __version__
-from shotnoise.batch.file import FileReport, Job
+from shotnoise.batch.file import FileReport, Job, Workers
 from shotnoise.batch.manifest import Manifest, Origin, file_state
 from shotnoise.batch.options import Options
 from shotnoise.batch.places import DNG, Kind, Place, UsageError, file_key, plan_places, refuse_collisions
@@ -69,6 +69,7 @@ class BatchReport:
             engine = ran_by[file.kind or "picture"] if file.status == "done" else None
             paths: dict[str, Any] = {name: None if path is None else str(path) for name, path in _paths(file).items()}
             paths["uncertainty"] = [str(path) for path in file.uncertainty]
+            paths["report"] = None if file.report is None else str(file.report)
             ran = {name: (engine or {}).get(name) for name in ("engine", "provider")}
             files.append({**asdict(file), **paths, **ran})
         return {
@@ -94,6 +95,7 @@ def denoise_files(
     output: str | os.PathLike[str] | None = None,
     *,
     options: Options | None = None,
+    workers: Workers | None = None,
     suffix: str | None = None,
     extension: str | None = None,
     overwrite: bool = False,
@@ -110,6 +112,7 @@ def denoise_files(
             of one input folder goes right into it, those of several go into folders of their names. None: beside the
             inputs, NAME_clean.EXT and FOLDER_clean.
         options: how to denoise.
+        workers: denoisers of an earlier call with the same options, which need not be opened again; for one job.
         suffix: added to the names of results; None: `_clean` beside the inputs, nothing in another folder.
         extension: format of the results, "png", "jpg", "tif", "npy" ...; None: that of the input, or PNG where it
             cannot be written; DNG for RAW, which is developed into any other format.
@@ -125,7 +128,7 @@ def denoise_files(
         ShotnoiseError: the model cannot be used at all. What is wrong with single files is in the report.
     """
     started = time.perf_counter()
-    options = options or Options()
+    options = options or (Options() if workers is None else workers.options)
     planned, unusable = plan_places(
         inputs,
         output,
@@ -135,6 +138,7 @@ def denoise_files(
         preview,
         headerless=options.layout is not None,
         uncertainty=options.uncertainty,
+        report=options.report,
     )
     refuse_collisions(planned, overwrite and output is not None)
     _refuse_idle_options(options, planned, preview)
@@ -167,7 +171,7 @@ def denoise_files(
         else:
             finished(verdict)
     if todo:
-        engines, results = start(options, [job for job, _ in todo.values()], jobs, tell)
+        engines, results = start(options, [job for job, _ in todo.values()], jobs, tell, workers)
         report.engine, report.raw_engine = engines.get("picture"), engines.get("raw")
         report.volume_engine = engines.get("volume")
         try:
@@ -198,6 +202,10 @@ def _refuse_idle_options(options: Options, planned: Sequence[Place], preview: ob
     if not planned:
         return
     if all(place.kind == "volume" for place in planned):
+        if options.report:
+            raise UsageError(
+                "a report was asked for, and there are only volumes; reports are of pictures and RAW files"
+            )
         for what, idle in {"a noise level": options.level, "a size of tiles": options.tile}.items():
             if idle is not None:
                 raise UsageError(f"{what} is given, and volumes are denoised in whole slices by models that take none")

@@ -2,30 +2,36 @@
 
 import contextlib
 import functools
+import itertools
 import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from shotnoise.batch.file import FileReport, Job, Workers, denoise_file, naming
+from shotnoise.batch.file import FileReport, Job, Task, Workers, denoise_file, naming
 from shotnoise.batch.options import Options
 from shotnoise.batch.places import Kind
 from shotnoise.errors import EngineError, ShotnoiseError
 
-__all__ = ["Results", "start"]
+__all__ = ["LARGE", "Results", "start"]
+
+LARGE = 100 * 2**20
+"""Bytes of a picture above which no other one is read or written meanwhile: memory then counts more than time."""
 
 Results = Generator[tuple[Job, FileReport], None, None]
 Tell = Callable[[Path, float], None]
 
 
-def start(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) -> tuple[dict[Kind, dict[str, Any]], Results]:
+def start(
+    options: Options, todo: Sequence[Job], jobs: int, tell: Tell, workers: Workers | None = None
+) -> tuple[dict[Kind, dict[str, Any]], Results]:
     """Open the models, and set out.
 
     Args:
@@ -33,6 +39,7 @@ def start(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) -> tuple
         todo: the files, at least one.
         jobs: processes; 1 works in this one.
         tell: called with a file and the share of it that is done: 0 when it begins, more with one job only.
+        workers: denoisers that are open already, with the same options.
 
     Returns:
         What runs for the files of each kind, and the reports as they come. Where there are files of both kinds, those
@@ -41,7 +48,7 @@ def start(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) -> tuple
     jobs = min(jobs, len(todo))
     if jobs > 1 and options.threads is None:
         options = replace(options, threads=max(1, _cores() // jobs))
-    workers = Workers(options)  # here too with several jobs: an unusable model is found before any work
+    workers = workers or Workers(options)  # here too with several jobs: an unusable model is found before any work
     running: dict[Kind, dict[str, Any]] = {}
     refused: dict[Kind, ShotnoiseError] = {}
     for kind in dict.fromkeys(job.place.kind for job in todo):
@@ -70,9 +77,29 @@ def _cores() -> int:
 
 
 def _alone(workers: Workers, todo: Sequence[Job], tell: Tell) -> Results:
-    for job in todo:
-        tell(job.input, 0.0)
-        yield job, denoise_file(workers, job, functools.partial(tell, job.input))
+    """One file after the other: while one is in the model, the one before is written and the next one is read."""
+    tasks = [Task(workers, job, functools.partial(tell, job.input)) for job in todo]
+    ahead: Future[None] | None = None
+    behind: tuple[Job, Future[FileReport]] | None = None
+    with ThreadPoolExecutor(1, "files") as disk:
+        try:
+            for task, following in itertools.zip_longest(tasks, tasks[1:]):
+                tell(task.job.input, 0.0)
+                if ahead is None:
+                    task.read()
+                else:
+                    ahead.result()
+                by_itself = following is None or task.held > LARGE
+                ahead = None if by_itself else disk.submit(following.read)
+                task.run()
+                if behind is not None:
+                    yield behind[0], behind[1].result()
+                behind = None if by_itself else (task.job, disk.submit(task.write))
+                if by_itself:
+                    yield task.job, task.write()
+        finally:  # Ctrl-C, or the caller gave up: nothing more is read, but what came out of the model is written
+            if ahead is not None:
+                ahead.cancel()
 
 
 def _side_by_side(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) -> Results:
@@ -158,6 +185,6 @@ def _leave(number: int, frame: object) -> None:
 
 def _denoise_in_worker(job: Job) -> FileReport:
     try:
-        return denoise_file(_workers, job, None)
+        return denoise_file(_workers, job)
     except SystemExit as leaving:
         os._exit(int(str(leaving)))  # the pool would take it for a result and go on

@@ -8,10 +8,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 import shotnoise
 from shotnoise.errors import ShotnoiseError
@@ -40,6 +40,8 @@ VERBS = Table(
         ),
         "pack-mri": ("shotnoise.cli.pack_mri:pack_mri", "MRI volumes -> a store of their slices"),
         "recipes": ("shotnoise.cli.recipes:recipes", "the trainings that come with shotnoise"),
+        "report": ("shotnoise.cli.report:report", "two pictures, before and after -> whether to trust the second"),
+        "serve": ("shotnoise.cli.serve:serve", "the denoisers in a browser and over HTTP, on this machine"),
         "synthesize": (
             "shotnoise.cli.synthesize:synthesize",
             "clean pictures -> pairs with the noise of a camera, sRGB or RAW",
@@ -52,6 +54,7 @@ VERBS = Table(
 
 
 _INTERRUPTED = 130
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 
 def main() -> None:
@@ -88,15 +91,33 @@ def run(arguments: Sequence[str]) -> int:
 
 def _app() -> typer.Typer:
     app = typer.Typer(
+        cls=_Verbs,
         help="From a noisy camera, or any pile of noisy images, to a denoiser that is measured and running.",
         no_args_is_help=True,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings=_HELP,
     )
     app.callback()(_global_options)
-    for verb, summary in VERBS.items():
-        app.command(verb, cls=_Command, short_help=summary)(VERBS.resolve(verb))
     return app
+
+
+class _Verbs(TyperGroup):
+    """The table of verbs, of which the one that is called is imported and no other."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = cast(Any, dict.fromkeys(VERBS))  # their names: for what a wrong one may have meant
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        app = typer.Typer(rich_markup_mode=None, add_completion=False)
+        app.command(cmd_name, cls=_Command, short_help=VERBS[cmd_name], context_settings=_HELP)(VERBS.resolve(cmd_name))
+        return typer.main.get_command(app)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
 
 
 class _Command(TyperCommand):

@@ -6,14 +6,15 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from shotnoise.batch import BatchReport, Event, FileReport, Options, UsageError, denoise_files
 from shotnoise.errors import require
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def denoise(
@@ -26,7 +27,11 @@ def denoise(
         str | None,
         typer.Option(help="Bundled name, .onnx file, run folder or checkpoint; photo, and raw for RAW, without it."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino or torch.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, torch or torch-compiled.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, bf16, fp16 or int8; auto is exact, or bf16 where that is faster here.")
+    ] = "auto",
+    provider: Annotated[str | None, typer.Option(help="cpu, cuda or tensorrt; without it, what works here.")] = None,
     network: Annotated[
         str | None, typer.Option(help="Architecture of a foreign checkpoint, if it is not recognised.")
     ] = None,
@@ -74,6 +79,14 @@ def denoise(
             "of 0..1, and NAME_uncertainty.png to look at.",
         ),
     ] = False,
+    with_report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Beside each result, NAME_report.html: what was taken away, where it was more than noise, and how "
+            "large the error is without a clean picture.",
+        ),
+    ] = False,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of the random numbers of a model or of the fit; 0 without it.")
     ] = None,
@@ -104,7 +117,7 @@ def denoise(
     out differently; files that are there and were not made here are not replaced. A file that fails does not stop the
     others; the exit status is then 1.
     """
-    sigma, profile = _level(level)
+    sigma, profile = noise_told(level)
     options = Options(
         model=model,
         engine=engine,
@@ -123,16 +136,23 @@ def denoise(
         samples=samples,
         seed=seed,
         uncertainty=uncertainty,
+        report=with_report,
+        precision=precision,
+        provider=provider,
     )
     if fit:
         if model or network or engine not in ("auto", "torch") or level is not None or tile is not None:
             raise typer.BadParameter("--fit uses no model: leave out --model, --network, --engine, --level and --tile")
+        if precision not in ("auto", "fp32") or provider not in (None, "cpu"):
+            raise typer.BadParameter("--fit runs in fp32 on the CPU: leave out --precision and --provider")
         if ensemble != "none" or samples > 1 or uncertainty:
             raise typer.BadParameter("--fit fits once: leave out --ensemble, --samples and --uncertainty")
         require("torch", "train", "--fit")
         from shotnoise.methods.fit import FitOptions
 
-        options = FitOptions(strength=strength, threads=threads, quality=quality, steps=fit_steps, seed=seed)
+        options = FitOptions(
+            strength=strength, threads=threads, quality=quality, steps=fit_steps, seed=seed, report=with_report
+        )
     with _Display(jobs) as display:
         try:
             report = denoise_files(
@@ -163,7 +183,7 @@ def denoise(
         raise typer.Exit(1)
 
 
-def _level(text: str | None) -> tuple[float | None, str | None]:
+def noise_told(text: str | None) -> tuple[float | None, str | None]:
     """A number, or the name of a file."""
     if text is None:
         return None, None
@@ -189,36 +209,28 @@ def _how(ran: Mapping[str, Any]) -> str:
         several.append(f"{ran['samples']} samples")
     if ran.get("seed") is not None:
         several.append(f"seed {ran['seed']}")
-    return ", ".join([f"{ran['engine']} ({ran['reason']})", *several])
+    precision = "" if ran["precision"] == "fp32" else f" in {ran['precision']}"
+    return ", ".join([f"{ran['engine']}{precision} ({ran['reason']})", *several])
 
 
 class _Display:
     """What is going on, on stderr: a bar on a terminal, otherwise a line per file."""
 
     def __init__(self, jobs: int) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        self._bar = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}", markup=False),
-            console=self._console,
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._bar.add_task("", total=None, rate="")
+        self._bar = _bar() if sys.stderr.isatty() else None
         self._jobs = jobs
         self._finished = 0
         self._megapixels = 0.0
         self._started = time.monotonic()
 
     def __enter__(self) -> "_Display":
-        self._bar.start()
+        if self._bar is not None:
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def show(self, event: Event) -> None:
         """Take part in :func:`~shotnoise.batch.denoise_files`."""
@@ -228,9 +240,11 @@ class _Display:
             self._megapixels += event.report.megapixels or 0.0
             self._say(event.report)
             share = 0.0
+        if self._bar is None:
+            return
         rate = self._megapixels / (time.monotonic() - self._started)
         self._bar.update(
-            self._task,
+            self._bar.task_ids[0],
             total=event.total,
             completed=self._finished + (share if self._jobs == 1 else 0.0),
             rate=f"{rate:.1f} MP/s" if self._megapixels else "",
@@ -239,8 +253,8 @@ class _Display:
 
     def stopped(self) -> None:
         """The last line after Ctrl-C."""
-        self._bar.stop()
-        self._console.print(f"stopped after {self._finished} files; the same command goes on from there")
+        self.__exit__()
+        self._print(f"stopped after {self._finished} files; the same command goes on from there")
 
     def summarise(self, report: BatchReport) -> None:
         """The last line."""
@@ -250,23 +264,47 @@ class _Display:
             if report.count(status) or status == "done"
         ]
         ran = dict.fromkeys(f"; {_how(one)}" for one in (report.engine, report.raw_engine, report.volume_engine) if one)
-        self._console.print(f"{', '.join(counts)} in {report.seconds:.1f} s{''.join(ran)}")
+        self._print(f"{', '.join(counts)} in {report.seconds:.1f} s{''.join(ran)}")
 
     def _say(self, file: FileReport) -> None:
         if file.status == "failed":
-            self._console.print(f"error: {file.error}")
+            self._print(f"error: {file.error}")
             return
-        if not self._bar.disable:
+        if self._bar is not None:
             for note in file.notes if file.status == "done" else ():
-                self._console.print(f"note: {file.input}: {note}")
+                self._print(f"note: {file.input}: {note}")
             return
         if file.status == "skipped":
-            self._console.print(f"{file.input} -> {file.output}: skipped, {'; '.join(file.notes)}")
+            self._print(f"{file.input} -> {file.output}: skipped, {'; '.join(file.notes)}")
             return
         source = f" by {file.law['source']}" if file.law else ""
         noise = "" if file.sigma is None else f"noise {file.sigma:.1f}{source}, removed {file.removed:.1f}, "
         shown = "" if file.preview is None else f", {file.preview}"
         size = f"{file.megapixels:.1f} MP in {file.seconds:.1f} s"
-        self._console.print(f"{file.input} -> {file.output}{shown}: {noise}{size}")
+        self._print(f"{file.input} -> {file.output}{shown}: {noise}{size}")
         for note in file.notes:
-            self._console.print(f"note: {file.input}: {note}")
+            self._print(f"note: {file.input}: {note}")
+
+    def _print(self, line: str) -> None:
+        if self._bar is None:
+            sys.stderr.write(f"{line}\n")
+        else:
+            self._bar.console.print(line)
+
+
+def _bar() -> "Progress":
+    """On a terminal; rich is imported for it alone."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True),
+        transient=True,
+    )
+    bar.add_task("", total=None, rate="")
+    return bar

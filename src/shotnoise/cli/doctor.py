@@ -1,8 +1,7 @@
-"""`shotnoise doctor`: what this machine has, and which engine will be used and why."""
+"""`shotnoise doctor`: what this machine has, and which engine will be used for what and why."""
 
 import importlib.metadata
 import json
-import os
 import platform
 from typing import Annotated, Any
 
@@ -14,18 +13,25 @@ import shotnoise
 
 _EXTRAS = {
     "train": ("torch", "lightning", "torchmetrics", "tensorboard", "lmdb", "safetensors", "scipy", "h5py"),
-    "export": ("onnx", "onnxscript"),
+    "export": ("onnx", "onnxscript", "nncf"),
     "openvino": ("openvino",),
+    "mri": ("nibabel",),
+    "web": ("gradio",),
 }
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Look at this machine: engines, models, optional parts, and what will be used.
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Forget which engines were measured to be fastest, and measure again.")
+    ] = False,
+) -> None:
+    """Look at this machine: processor, engines, models, optional parts, and what will be used.
 
-    Ends by denoising a small picture with each engine that can run the bundled model, so that a broken driver shows
-    here and not in the middle of your work.
+    Denoises a small picture with each engine that can run the bundled models, so that a broken driver shows here and
+    not in the middle of your work.
     """
-    found = examine()
+    found = examine(probe=probe)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -33,45 +39,73 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     screen.print(
         f"shotnoise {found['shotnoise']} on Python {found['python']}, {found['system']}, {found['cores']} cores"
     )
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("engine", "version", "state", "remark"):
-        table.add_column(column)
-    for engine in found["engines"]:
-        table.add_row(engine["name"], engine["version"], engine["state"], engine["remark"])
-    screen.print(table)
+    sets = "unknown" if found["instructions"] is None else ", ".join(found["instructions"]) or "nothing that helps"
+    screen.print(f"processor: {found['processor']}; instructions: {sets}")
+    screen.print(_table(found["engines"], "engine", ("version", "state", "remark")))
     for extra, state in found["extras"].items():
         screen.print(f"extra {extra}: {state}")
-    screen.print(f"models: {', '.join(found['models'])}")
-    screen.print(found["choice"])
+    screen.print(_table(found["models"], "model", ("engine", "provider", "precision", "reason")))
+    cache = found["cache"]
+    state = "" if cache["writable"] else " (cannot be written: nothing is measured or kept)"
+    screen.print(f"cache: {cache['folder']}{state}")
 
 
-def examine() -> dict[str, Any]:
-    """Everything that `doctor` shows, as plain values."""
-    from shotnoise.bundled import BUNDLED, find_model
+def examine(*, probe: bool = False) -> dict[str, Any]:
+    """Everything that `doctor` shows, as plain values.
+
+    Args:
+        probe: whether measured choices are forgotten first.
+    """
+    from shotnoise.bundled import BUNDLED
     from shotnoise.engines import available_engines, open_engine
+    from shotnoise.engines.cache import cache_folder, forget, make_folder
+    from shotnoise.engines.machine import cores, instructions, processor
     from shotnoise.errors import ShotnoiseError
 
+    if probe:
+        forget()
     engines = []
-    model = find_model("photo")
     for status in available_engines():
         state, remark = ("ready" if status.available else "missing"), status.reason
-        if status.available and status.name != "torch":
+        if status.available and not status.name.startswith("torch"):
             try:
-                remark = f"{_try(open_engine(model, status.name))}; {remark}"
+                remark = f"{_try(open_engine('photo', status.name, precision='fp32'))}; {remark}"
+                if status.name == "openvino":
+                    from shotnoise.engines.openvino import capabilities
+
+                    remark = f"{remark}; finds {', '.join(capabilities())}"
             except ShotnoiseError as error:
                 state, remark = "broken", str(error)
         engines.append({"name": status.name, "version": status.version, "state": state, "remark": remark})
-    chosen = open_engine(model).describe()
+    models = []
+    for name in sorted(BUNDLED):
+        try:
+            ran = open_engine(name).describe()
+        except ShotnoiseError as error:
+            ran = {"engine": "none", "reason": str(error)}
+        models.append({key: ran.get(key, "") for key in ("engine", "provider", "precision", "reason")} | {"name": name})
     return {
         "shotnoise": shotnoise.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
+        "processor": processor(),
+        "cores": cores(),
+        "instructions": instructions(),
         "engines": engines,
         "extras": {extra: _extra(extra, names) for extra, names in _EXTRAS.items()},
-        "models": sorted(BUNDLED),
-        "choice": f"will use {chosen['engine']} on {chosen['provider']}: {chosen['reason']}",
+        "models": models,
+        "cache": {"folder": str(cache_folder()), "writable": make_folder() is not None},
     }
+
+
+def _table(rows: list[dict[str, Any]], what: str, keys: tuple[str, ...]) -> Table:
+    """Things by name, with what is known of each; the last column may be long."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in (what, *keys):
+        table.add_column(title, no_wrap=title != keys[-1])
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in ("name", *keys)))
+    return table
 
 
 def _try(engine: Any) -> str:

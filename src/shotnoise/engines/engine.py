@@ -27,9 +27,11 @@ class OutOfMemoryError(EngineError):
 class Engine(Protocol):
     """Runs one model: float32 (N, C, H, W) in, the same shape out.
 
-    A class in the table takes `(path, *, threads, reason)`: the model, the CPU threads to use (None: its own choice),
-    and why it was chosen, in words, for `describe`. Its constructor refuses a file it cannot run with a ModelError and
-    a machine it cannot run on with an EngineError.
+    A class in the table takes `(path, *, threads, reason, precision, provider)`: the model, the CPU threads to use
+    (None: its own choice), why it was chosen, in words, for `describe`, what to calculate in ("auto": its own choice)
+    and on which device (None: its own choice). Its constructor refuses a file it cannot run with a ModelError, and a
+    machine, a precision or a provider it cannot run on with an EngineError; what it chooses itself it may give up for
+    something that works, and `describe` says so.
     """
 
     card: Card
@@ -47,7 +49,11 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What runs, for reports: engine, version, provider (device), threads, precision, reason."""
+        """What runs, for reports: engine, version, provider (device), threads, precision, reason.
+
+        The precision is "fp32", "bf16", "fp16" or "int8"; of an int8 file with other float layers than fp32,
+        "int8, the rest bf16" or "int8, the rest fp16".
+        """
         ...
 
 

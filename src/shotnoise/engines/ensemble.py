@@ -4,6 +4,7 @@ The passes are averaged in floating point. How far the draws lie apart is the mo
 random input shows it; `docs/ensembles.md` says what that does not mean.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
@@ -58,6 +59,7 @@ class Ensemble:
         self.engine, self.card, self.samples = engine, card, samples
         self.poses = range(8 if poses == "x8" else 1)
         self.seed = check_seed(seed or 0)
+        self._turn = threading.Lock()  # an engine takes all cores, and memory, for one window at a time
         # A mirrored mosaic is RGGB again one pixel further, so that it looks half a cell farther on one side.
         self._mosaic = card.kind == "raw" and len(self.poses) > 1
         self.halo = card.halo + 1 if card.halo is not None and self._mosaic else card.halo
@@ -118,8 +120,9 @@ class Ensemble:
         told = level if level is None or level.shape != noisy.shape else self._turned(level, pose)
         for sample in range(self.samples):
             latent = self._latent(noisy.shape, sample * len(self.poses) + pose, pose, origin)
-            # An engine of a model that takes no latent need not know of it.
-            clean = self.engine.run(seen, told) if latent is None else self.engine.run(seen, told, latent)
+            with self._turn:
+                # An engine of a model that takes no latent need not know of it.
+                clean = self.engine.run(seen, told) if latent is None else self.engine.run(seen, told, latent)
             clean = self._turned_back(clean, pose)
             yield clean if values is None else values(clean)
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from shotnoise.bundled import sibling
 from shotnoise.card import CARD_KEY, Card
 from shotnoise.engines.engine import Array, check_inputs
 from shotnoise.errors import ModelError
 from shotnoise.protobuf import fields, messages
 
-__all__ = ["OnnxFile", "read_onnx"]
+__all__ = ["OnnxFile", "exact_sibling", "read_onnx"]
 
 _FLOAT = 1  # TensorProto.FLOAT
 _EXTERNAL = 1  # TensorProto.EXTERNAL
@@ -29,11 +30,19 @@ _Value = tuple[int, list[int]]  # element type, sizes with 0 for a free one; no 
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """A model file that passed inspection; `content` is exactly what was inspected."""
+    """A model file that passed inspection.
+
+    Attributes:
+        path: where it lies.
+        content: exactly what was inspected.
+        card: what it says about itself.
+        free: whether its inputs have sides that are not fixed, the number of pictures included.
+    """
 
     path: Path
     content: bytes
     card: Card
+    free: bool
 
     @property
     def sha256(self) -> str:
@@ -74,7 +83,22 @@ def read_onnx(path: Path) -> OnnxFile:
         )
     card = Card.parse(metadata[CARD_KEY], str(path))
     _check(path, card, inputs, outputs)
-    return OnnxFile(path, content, card)
+    free = any(not sizes or 0 in sizes for _, sizes in inputs.values())
+    return OnnxFile(path, content, card, free)
+
+
+def exact_sibling(path: Path, sha256: str) -> Path | None:
+    """The fp32 file that an int8 one was made from, if it lies beside it; see :func:`shotnoise.bundled.sibling`.
+
+    Args:
+        path: of the int8 file.
+        sha256: of the other, as its card has it; empty: not known.
+    """
+    beside = sibling(path, "fp32")
+    if not sha256 or beside == path or not beside.is_file():
+        return None
+    with beside.open("rb") as file:
+        return beside if hashlib.file_digest(file, "sha256").hexdigest() == sha256 else None
 
 
 def _check(path: Path, card: Card, inputs: dict[str, _Value], outputs: dict[str, _Value]) -> None:

@@ -76,8 +76,10 @@ def _windows(block: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
 
 def _variance(patches: npt.NDArray[np.float32], white: float) -> float:
     """Noise variance from patches in units of the picture."""
-    patches = patches[(np.abs(patches) < _ABSURD * white).all(axis=1)]
-    patches = patches[_usable(patches, white)]
+    if white == 1:  # floating point
+        patches = patches[(np.abs(patches) < _ABSURD).all(axis=1)]
+    usable = _usable(patches, white)
+    patches = patches if usable.all() else patches[usable]
     if len(patches) == 0:
         return 0.0
     transform, low = cosine_transform()
@@ -89,7 +91,7 @@ def _variance(patches: npt.NDArray[np.float32], white: float) -> float:
 
 def _usable(patches: npt.NDArray[np.float32], white: float) -> npt.NDArray[np.bool_]:
     """Which patches carry the noise of the picture."""
-    usable: npt.NDArray[np.bool_] = (patches != patches[:, :1]).any(axis=1)
+    usable: npt.NDArray[np.bool_] = (patches[:, 1:] != patches[:, :1]).any(axis=1)
     drawn = 2 * np.count_nonzero(usable) < len(patches)
     if drawn:  # mostly areas of exactly one value: a drawing, a screenshot, whose flat parts are the truth
         usable[:] = True

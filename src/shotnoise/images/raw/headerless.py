@@ -58,7 +58,7 @@ class HeaderlessLayout(BaseModel):
         iso, exposure, white_balance, xyz_to_camera, make, model, orientation: as in :class:`RawFrame`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # most runs never see such a file
 
     width: int = Field(ge=2, le=65535)
     height: int = Field(ge=2, le=65535)
