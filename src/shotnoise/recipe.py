@@ -69,7 +69,18 @@ class TrainingOptions(_Strict):
         default="all", description="whether that is the norm over all weights, or over each tensor of weights by itself"
     )
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of the averaged weights, which are kept")
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="of convolutions and products; always fp32 on a CPU without instructions for bf16"
+    )
+    quantise: Literal["int8"] | None = Field(
+        default=None, description="int8: train with weights and inputs of convolutions rounded as int8 will round them"
+    )
+    float_layers: tuple[str, ...] = Field(
+        default=(), description="quantise: convolutions, or modules with all theirs, that are not rounded"
+    )
+    frozen_ranges: float = Field(
+        default=0.25, ge=0, lt=1, description="quantise: last share of the training, in which ranges stay as they are"
+    )
     channels_last: bool = Field(default=True, description="memory layout; faster on CPUs and on tensor cores")
     workers: int = Field(default=0, ge=0, description="processes that prepare samples; 0: the training process does")
 
@@ -97,6 +108,13 @@ class TrainingOptions(_Strict):
             raise ValueError("warmup_from needs warmup, the number of steps of the rise")
         if self.clip_by != "all" and self.clip is None:
             raise ValueError("clip_by needs clip, the largest norm of the gradient")
+        if self.quantise is None and (self.float_layers or self.frozen_ranges != 0.25):
+            raise ValueError("float_layers and frozen_ranges need quantise: int8")
+        if self.quantise is not None and self.precision != "fp32":
+            raise ValueError(
+                f"quantise: {self.quantise} needs precision: fp32, but it is {self.precision}, whose own rounding is "
+                "not that of int8 and would be learned instead"
+            )
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} must be shorter than steps {self.steps}")
         return self

@@ -13,10 +13,11 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from shotnoise.evaluation.metrics import SSIM_WINDOW, ssim
 from shotnoise.methods import Method
+from shotnoise.metrics import SSIM_WINDOW, ssim
 from shotnoise.pairs.sample import Batch, Sample, SampleStream, collate, generator_for
 from shotnoise.recipe import TrainingOptions
+from shotnoise.training.quantised import Quantisation
 from shotnoise.training.schedule import first_beta, learning_rate
 
 __all__ = ["Task"]
@@ -65,10 +66,16 @@ class Task(LightningModule):
         options: of the recipe.
         stream: training samples by number.
         validation: the held-out batches.
+        quantisation: rounds the network of the method to int8, or None.
     """
 
     def __init__(
-        self, method: Method, options: TrainingOptions, stream: SampleStream, validation: Sequence[Batch]
+        self,
+        method: Method,
+        options: TrainingOptions,
+        stream: SampleStream,
+        validation: Sequence[Batch],
+        quantisation: Quantisation | None = None,
     ) -> None:
         super().__init__()
         if options.channels_last:
@@ -77,6 +84,7 @@ class Task(LightningModule):
         self.options = options
         self.stream = stream
         self.validation = validation
+        self.quantisation = quantisation
         self.psnrs: list[float] = []
         self.ssims: list[float] = []
         self.shown: tuple[Tensor, ...] = ()
@@ -109,7 +117,9 @@ class Task(LightningModule):
         }
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """The first beta of Adam follows the schedule, as the rate does."""
+        """The first beta of Adam follows the schedule, as the rate does; the ranges of int8 hold still at the end."""
+        if self.quantisation is not None:
+            self.quantisation.freeze(self.global_step >= (1 - self.options.frozen_ranges) * self.options.steps)
         if self.options.final_beta1 is not None:
             for group in self.trainer.optimizers[0].param_groups:
                 group["betas"] = (first_beta(self.global_step, self.options), group["betas"][1])
