@@ -34,8 +34,7 @@ class Blur:
 
 
 def under_test(monkeypatch, engine):
-    monkeypatch.setattr(model, "find_model", lambda name: name)
-    monkeypatch.setattr(model, "open_engine", lambda name, choice, network: engine)
+    monkeypatch.setattr(model, "open_engine", lambda name, choice, **_: engine)
     return ModelUnderTest("blur")
 
 
@@ -93,8 +92,7 @@ class Detail:
 
 @pytest.mark.parametrize("options", [{}, {"ensemble": "x8"}, {"samples": 3, "seed": 4}])
 def test_random_values_are_seeded_and_belong_to_places(monkeypatch, options):
-    monkeypatch.setattr(model, "open_engine", lambda name, choice, network: Detail(latent=DETAIL))
-    monkeypatch.setattr(model, "find_model", lambda name: name)
+    monkeypatch.setattr(model, "open_engine", lambda name, choice, **_: Detail(latent=DETAIL))
     noisy = np.zeros((3, 40, 50), np.float32)
     denoise = ModelUnderTest("x", **options)
     whole = denoise(noisy, None)
@@ -151,3 +149,11 @@ def test_a_protocol_measures_models_of_its_kind_only(protocol, fits):
 def test_an_unknown_model():
     with pytest.raises(ModelError, match="unknown model 'phot': did you mean 'photo'"):
         ModelUnderTest("phot")
+
+
+def test_scores_are_those_of_the_exact_model_unless_told_otherwise(monkeypatch):
+    seen = []
+    monkeypatch.setattr(model, "open_engine", lambda name, choice, **given: seen.append(given) or Blur())
+    ModelUnderTest("x")
+    ModelUnderTest("x", precision="int8", provider="cpu")
+    assert [(given["precision"], given["provider"]) for given in seen] == [("fp32", None), ("int8", "cpu")]

@@ -86,8 +86,7 @@ class Remember:
 
 
 def under_test(monkeypatch, engine):
-    monkeypatch.setattr(model, "find_model", lambda name: name)
-    monkeypatch.setattr(model, "open_engine", lambda name, choice, network: engine)
+    monkeypatch.setattr(model, "open_engine", lambda name, choice, **_: engine)
     return ModelUnderTest("same")
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.errors import ProfileError, RecipeError, StoreError, nearest, require
-from shotnoise.evaluation.metrics import quantise
 from shotnoise.evaluation.phases import to_mosaic, to_planes
 from shotnoise.evaluation.protocol import Told, Values
 from shotnoise.evaluation.sidd import Facts, read_blocks, read_facts, seen_law
 from shotnoise.evaluation.submission import Block, Challenge, Finished
 from shotnoise.images.raw.bayer import Pattern, seen_from
+from shotnoise.metrics import quantise
 from shotnoise.sensor import estimate_sigma
 from shotnoise.sensor.law import NoiseLaw
 from shotnoise.store.matlab import mat_names, read_mat, write_mat

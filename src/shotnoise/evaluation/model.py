@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shotnoise.bundled import find_model
 from shotnoise.engines import Engine, Ensemble, Poses, open_engine
 from shotnoise.errors import ModelError
 from shotnoise.evaluation.protocol import Told
@@ -25,7 +24,7 @@ Values = npt.NDArray[np.float32]
 class ModelUnderTest:
     """Runs a model's network alone: nothing estimated, nothing mixed, so that scores are the network's.
 
-    Pictures of up to 2 megapixels run in one piece, larger ones in tiles that overlap by the network's field of
+    Pictures of up to 3 megapixels run in one piece, larger ones in tiles that overlap by the network's field of
     view, which gives the same result. A network without a limited field always gets the whole picture.
 
     Args:
@@ -35,6 +34,9 @@ class ModelUnderTest:
         ensemble: "none", or "x8" for the mean over the eight poses of each picture.
         samples: draws of the random input that are averaged, of models that have one.
         seed: of it; None: 0.
+        precision: what floating-point layers calculate in, those of an int8 model included; exactly by default, so
+            that scores are those of the model. "int8" opens the quantised file beside the model.
+        provider: "cpu", "cuda" or "tensorrt"; None: what works.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class ModelUnderTest:
         ensemble: Poses = "none",
         samples: int = 1,
         seed: int | None = None,
+        precision: str = "fp32",
+        provider: str | None = None,
     ) -> None:
-        self.engine: Engine = open_engine(find_model(model), engine, network=network)
+        self.engine: Engine = open_engine(model, engine, network=network, precision=precision, provider=provider)
         self.ensemble = Ensemble(self.engine, ensemble, samples, seed)
         self.card = self.engine.card
 

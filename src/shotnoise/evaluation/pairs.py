@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.errors import PictureError, RecipeError, StoreError, nearest
-from shotnoise.evaluation.metrics import METRICS, Metrics, quantise
 from shotnoise.evaluation.protocol import Protocol, Trial
 from shotnoise.images import list_pictures, open_image
 from shotnoise.images.image import full_scale
+from shotnoise.metrics import METRICS, Metrics, quantise
 from shotnoise.sensor import estimate_sigma
 from shotnoise.store import planes
 

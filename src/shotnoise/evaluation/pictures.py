@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.errors import RecipeError, nearest
-from shotnoise.evaluation.metrics import quantise
 from shotnoise.evaluation.protocol import DataSet, Protocol, Trial
 from shotnoise.images import open_image
 from shotnoise.images.image import to_depth
+from shotnoise.metrics import quantise
 from shotnoise.store import planes
 
 __all__ = ["PADDINGS", "PictureProtocol", "pad", "rows"]
@@ -52,7 +52,7 @@ class PictureProtocol(Protocol):
         quantisation: what happens to the output, and to the noisy picture, before it is scored; calculated in
             float64 where nothing is said.
         metrics: "psnr" over all pixels and channels, "ssim" per channel, both of
-            :mod:`shotnoise.evaluation.metrics` with data range 255.
+            :mod:`shotnoise.metrics` with data range 255.
     """
 
     noise: Literal["gaussian", "poisson"]

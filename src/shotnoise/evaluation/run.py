@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.errors import EngineError, PictureError, StoreError
-from shotnoise.evaluation.metrics import psnr, ssim
 from shotnoise.evaluation.protocol import Protocol, Told, Trial
 from shotnoise.evaluation.report import Evaluation, PictureScore, told_in_words
 from shotnoise.images import save_image
+from shotnoise.metrics import psnr, ssim
 
 __all__ = ["Denoise", "evaluate"]
 

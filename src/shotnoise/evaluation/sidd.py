@@ -24,13 +24,13 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.errors import PictureError, ProfileError, StoreError
-from shotnoise.evaluation.metrics import METRICS, Metrics
 from shotnoise.evaluation.pairs import PairProtocol, find_pairs, has_pairs, pair_trial
 from shotnoise.evaluation.phases import to_planes
 from shotnoise.evaluation.protocol import Protocol, Trial
 from shotnoise.evaluation.raw import shown_planes
 from shotnoise.images.raw.bayer import PATTERNS, Pattern, join
 from shotnoise.images.raw.frame import RawFrame
+from shotnoise.metrics import METRICS, Metrics
 from shotnoise.sensor.estimate import estimate_law
 from shotnoise.sensor.law import NoiseLaw
 from shotnoise.store.matlab import mat_names, read_mat
