@@ -26,7 +26,8 @@ format: $(VENV)/dev.done
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/dev.done
-	$(BIN)/python benchmarks/denoise_speed.py
+	$(BIN)/shotnoise benchmark photo raw --engine onnxruntime --engine openvino \
+		--precision fp32 --precision bf16 --precision int8
 
 docs: $(VENV)/dev.done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

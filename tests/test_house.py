@@ -16,13 +16,15 @@ PACKAGE = ROOT / "src" / "shotnoise"
 # From the ground up: a module may import from its own line and from those above it in this list.
 LAYERS = [
     ["errors"],
-    ["card", "protobuf", "table"],
+    ["card", "metrics", "protobuf", "table"],
     ["images", "sensor"],
     ["mri"],
-    ["bundled", "engines", "tiling"],
+    ["bundled", "engines", "memory", "tiling"],
     ["runner"],
     ["denoiser", "raw_denoiser", "volume_denoiser"],
+    ["report"],
     ["batch", "demo"],
+    ["web"],
     ["isp", "networks", "noise"],
     ["engines.torch"],
     ["store"],
@@ -34,7 +36,7 @@ LAYERS = [
     ["cli", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TORCH_FREE = LAYERS.index(["batch", "demo"])
+TORCH_FREE = LAYERS.index(["web"])
 
 
 def level_of(module: str) -> int | None:

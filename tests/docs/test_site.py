@@ -9,6 +9,7 @@ import pytest
 from shotnoise.cli import VERBS
 from shotnoise.recipe import packaged_recipes
 
+pytestmark = pytest.mark.xdist_group("site")  # built once
 ROOT = Path(__file__).resolve().parents[2]
 
 
