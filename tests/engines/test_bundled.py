@@ -1,8 +1,11 @@
 """Names of models."""
 
+import hashlib
+
 import pytest
 
 from shotnoise.bundled import BUNDLED, find_model
+from shotnoise.engines.onnx_file import read_onnx
 from shotnoise.errors import ModelError
 
 
@@ -11,6 +14,14 @@ def test_every_bundled_model_is_an_onnx_file():
     for file, summary in BUNDLED.values():
         assert file.endswith(".onnx")
         assert summary
+
+
+def test_the_int8_twin_is_made_from_the_bundled_model_and_holds_its_budget():
+    twin = read_onnx(find_model("photo", "int8")).card
+    assert twin.precision == "int8"
+    assert twin.quantisation.source_sha256 == hashlib.sha256(find_model("photo").read_bytes()).hexdigest()
+    assert all(level.loss <= 0.1 for level in twin.quantisation.losses)
+    assert [round(255 * level.level) for level in twin.quantisation.losses] == [5, 15, 25, 50]
 
 
 def test_paths_are_taken_as_they_are(tmp_path):

@@ -103,7 +103,7 @@ def train(
         typer.echo(json.dumps({"run": str(run.folder), "best": str(run.best), "step": run.step, **scores}))
     else:
         ssim = f", SSIM {run.ssim:.4f}" if known else ""
-        protocol = "raw/kodak24/iso1600" if run.kind == "raw" else "kodak24"
+        protocol = {"raw": "raw/kodak24/iso1600", "mri": "mri/kspace"}.get(run.kind, "kodak24")
         if run.kind == "rgb" and loaded.pairs.name == "stored" and loaded.noise is None:
             protocol = "pairs/folder"
         typer.echo(f"{run.folder}: step {run.step:,}, best validation {run.psnr:.2f} dB{ssim}")
