@@ -35,6 +35,7 @@ from onnxruntime.quantization import (  # noqa: TID253
 from shotnoise.bundled import find_model
 from shotnoise.card import Card
 from shotnoise.engines.onnx_file import read_onnx
+from shotnoise.errors import ModelError
 from shotnoise.export import quantise
 from shotnoise.export.pictures import Pictures, Step, noisy_steps, psnr
 from shotnoise.export.source import run, session
@@ -140,7 +141,11 @@ def measure(model: str, sets: Path, crop: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for backend in ("onnxruntime", "nncf"):
-            done = quantise(model, folder / f"{backend}.onnx", calibration=training, backend=backend)
+            try:
+                done = quantise(model, folder / f"{backend}.onnx", calibration=training, backend=backend)
+            except ModelError as error:  # the budget cannot be kept
+                facts[backend] = {"refused": str(error)}
+                continue
             contents[backend] = done.path.read_bytes()
             facts[backend] = {"share": done.share, "shift": done.shift} | done.card.quantisation.model_dump()
         contents["placed by onnxruntime"] = placed_by_tool(file, source.card, Pictures(training), folder)
@@ -171,6 +176,9 @@ def show(model: str, found: dict[str, Any]) -> None:
             for engine in ("onnxruntime", "openvino")
         )
         print(f"{name:<24}{numbers}{found['bytes'][name] / 1e6:>7.1f}  {times}")
+    for name, fact in found["quantisation"].items():
+        if "refused" in fact:
+            print(f"{name:<24}{fact['refused']}")
 
 
 def main() -> None:

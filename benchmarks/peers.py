@@ -362,7 +362,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
             for row, one, other in zip(mine, x, y, strict=True):
                 axes.plot(one, other, marks.get(row["engine"], "^"), color=colour, ms=6.5, mec="white", mew=0.6)
             words = family[0] if not family[1] else f"{family[0]}\n({family[1]})"
-            below = family[0] in NAMED_BELOW
+            below = family[0] in NAMED_BELOW or family[0].endswith("int8")
             axes.annotate(
                 words, (x[0], y[0]), xytext=(-1, -7 if below else 7), textcoords="offset points", color=colour,
                 fontsize=8.5, va="top" if below else "bottom", linespacing=0.95,

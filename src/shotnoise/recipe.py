@@ -46,12 +46,14 @@ class TrainingOptions(_Strict):
 
     steps: int = Field(gt=0, description="optimiser steps in all")
     batch: int = Field(default=16, gt=0, description="samples per step and process")
-    optimizer: Literal["adam", "adamw"] = "adamw"
+    optimizer: Literal["adam", "adamw"] = Field(default="adamw", description="the second keeps weight decay apart")
     lr: float = Field(default=1e-3, gt=0, description="highest learning rate")
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of Adam: how long its means remember")
     eps: float = Field(default=1e-8, gt=0, description="what Adam adds to the root of its second moment")
     weight_decay: float = Field(default=0.0, ge=0, description="adam: added to the gradient; adamw: apart from it")
-    schedule: Literal["constant", "cosine", "multistep", "rampdown", "epochs"] = "cosine"
+    schedule: Literal["constant", "cosine", "multistep", "rampdown", "epochs"] = Field(
+        default="cosine", description="how the rate falls; the keys below say for which of them they are"
+    )
     warmup: int = Field(default=0, ge=0, description="steps of linear rise to lr, the first of them already above zero")
     warmup_from: float | None = Field(
         default=None, gt=0, lt=1, description="share of lr at the first step, lr being that of step `warmup`"
@@ -125,7 +127,7 @@ class ValidationOptions(_Strict):
 
     share: float = Field(default=0.05, gt=0, lt=1, description="of the pictures, chosen by a hash of their names")
     every: int = Field(default=1000, gt=0, description="steps between validations and checkpoints")
-    samples: int = Field(default=24, gt=0)
+    samples: int = Field(default=24, gt=0, description="the same ones every time")
     crop: int = Field(default=192, gt=0, description="side of the samples; MRI slices are whole")
     noise: Choice | None = Field(default=None, description="None: the training noise")
     best: Literal["psnr", "ssim"] = Field(default="psnr", description="by which score the best weights are chosen")
@@ -144,16 +146,22 @@ class CardText(_Strict):
 class Recipe(_Strict):
     """One training, whole."""
 
-    name: str
-    title: str = ""
-    network: Choice
-    noise: Choice | None = Field(default=None, description="None only for pictures that are noisy already")
-    pairs: Choice = Choice(name="clean")
-    method: Choice = Choice(name="supervised")
-    training: TrainingOptions
-    validation: ValidationOptions = ValidationOptions()
-    card: CardText = CardText()
-    seed: int = Field(default=0, ge=0)
+    name: str = Field(description="of the recipe, for the card of the model")
+    title: str = Field(default="", description="what it is for, in a line")
+    network: Choice = Field(description="which one, and the arguments of its constructor")
+    noise: Choice | None = Field(
+        default=None, description="what is added to the pictures; null only where they are noisy already"
+    )
+    pairs: Choice = Field(default=Choice(name="clean"), description="what a sample is: {name: clean} without it")
+    method: Choice = Field(
+        default=Choice(name="supervised"), description="from samples to a loss: {name: supervised} without it"
+    )
+    training: TrainingOptions = Field(description="how long, how fast, how precise")
+    validation: ValidationOptions = Field(
+        default=ValidationOptions(), description="pictures that are held out, and what is done with them"
+    )
+    card: CardText = Field(default=CardText(), description="what only a person can say about the model")
+    seed: int = Field(default=0, ge=0, description="of weights, samples and noise")
     data: tuple[str, ...] = Field(default=(), description="stores or folders of pictures; --data fills it")
     start_from: str | None = Field(default=None, description="run or file whose weights are the first ones")
 
