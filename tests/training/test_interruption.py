@@ -38,6 +38,14 @@ def whole(plan, tmp_path_factory):
     return train(plan, tmp_path_factory.mktemp("whole") / "run", accelerator="cpu").folder
 
 
+@pytest.fixture(autouse=True)
+def listening():
+    """As Python starts, whatever earlier tests of this process or libraries they loaded have made of Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+
+
 def press():
     signal.raise_signal(signal.SIGINT)
 
