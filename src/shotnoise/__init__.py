@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# onnxruntime can report its use to its makers, and reads this when it is imported. Nothing here talks to anybody.
+# onnxruntime and nncf report their use to their makers unless they find this when they are imported. Nothing here talks
+# to anybody.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("NNCF_CI", "1")
 
 _PUBLIC = {
     "Denoiser": "shotnoise.denoiser",
