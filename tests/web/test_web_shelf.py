@@ -27,12 +27,30 @@ def test_an_item_goes_with_all_its_files(shelf, tmp_path):
     shelf.drop(item.key)
 
 
-def test_a_page_that_is_closed_takes_its_files_along(shelf):
+def test_a_page_that_takes_another_file_gives_up_the_first(shelf):
     mine, other = shelf.new("me"), shelf.new("you")
     shelf.leave("me")
     assert shelf.get(mine.key) is None
     assert shelf.get(other.key) is other
     assert not mine.folder.exists()
+
+
+def test_the_files_of_a_closed_page_go_soon_unless_it_was_only_a_lost_connection(tmp_path):
+    shelf = Shelf(tmp_path, idle=3600)
+    mine, other = shelf.new("me"), shelf.new("you")
+    shelf.part("me")
+    shelf.sweep()
+    assert mine.folder.exists()
+    mine.touched -= 61  # a minute later
+    other.touched -= 61
+    shelf.sweep()
+    assert not mine.folder.exists()
+    assert shelf.get(other.key) is other
+    shelf.part("you")
+    assert shelf.get(other.key) is other  # the page is back, and has its usual time again
+    other.touched -= 3599
+    shelf.sweep()
+    assert other.folder.exists()
 
 
 def test_what_nobody_asks_for_goes(shelf):

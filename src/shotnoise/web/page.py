@@ -336,10 +336,10 @@ class Page:
         return gr.update(visible=False)
 
     def left(self, request: gr.Request) -> None:
-        """The tab was closed."""
+        """The tab was closed, or its connection lost."""
         self.cancelled(request)
         for what in (_ALONE, _SEVERAL):
-            self.shelf.leave(f"{what} {_tab(request)}")
+            self.shelf.part(f"{what} {_tab(request)}")
 
     def _replace(self, what: str, request: gr.Request) -> Item:
         """A new item for this tab, in place of the one that it had."""

@@ -1,8 +1,8 @@
 """Temporary files of a server: one folder of its own, in it one for each piece of work, and none of it stays.
 
-A folder goes when its result has been sent, when the page that holds it is closed or takes another file, when nobody
-asked for it for a while, and all of them when the server ends. What a killed server could not remove is removed by
-the next one.
+A folder goes when its result has been sent, when the page that holds it takes another file, soon after that page is
+closed, when nobody asked for it for a while, and all of them when the server ends. What a killed server could not remove
+is removed by the next one.
 """
 
 import os
@@ -20,6 +20,7 @@ from typing import Any
 __all__ = ["Item", "Shelf", "private_folder"]
 
 _PREFIX = "shotnoise-serve-"
+_RETURN = 60.0  # seconds that a page has to come back: a lost connection looks like a closed page
 
 
 @dataclass(slots=True)
@@ -91,6 +92,14 @@ class Shelf:
         """Remove everything that a page holds."""
         for key in self._keys(lambda item: item.owner == owner):
             self.drop(key)
+
+    def part(self, owner: str) -> None:
+        """Let go of everything that a page holds, unless the page comes back and asks for it."""
+        soon = time.monotonic() + _RETURN - self.idle
+        with self._lock:
+            for item in self._items.values():
+                if item.owner == owner:
+                    item.touched = min(item.touched, soon)
 
     def sweep(self) -> None:
         """Remove what nobody asked for in a while."""
