@@ -36,7 +36,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from networks_cost import fill
 from shotnoise.card import CARD_KEY, Card
 from shotnoise.engines import open_engine
 from shotnoise.engines.machine import cores, instructions
@@ -47,6 +46,7 @@ from shotnoise.export.qdq import convolutions, place
 from shotnoise.networks import Network, create, load
 from shotnoise.networks.card import bare_card
 from shotnoise.networks.checkpoint import save_checkpoint
+from tables import engines
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "RAW U-Net": ("raw-unet", {}),
@@ -392,49 +392,6 @@ def summary(
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]], best: dict[str, Any]) -> list[str]:
-    """Lines of Markdown."""
-    lines = ["| ceiling of | GOPS | measured with |", "|---|---|---|"]
-    lines += [f"| {precision} | {one['gops']:.0f} | {one['of']} |" for precision, one in best.items()]
-    lines += [
-        "",
-        "| network | engine | precision | ms | CPU ms | times the unit | by CPU time | GOPS | of ceiling | peak MB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        head = f"| {row['network']} | {row['engine']} | {row['precision']} |"
-        if "cannot" in row:
-            continue
-        share = "" if row["of_ceiling"] is None else f"{row['of_ceiling']:.0%}"
-        lines.append(
-            f"{head} {row['wall_ms']:.0f} | {row['cpu_ms']:.0f} | {row['wall_ratio']:.2f} | {row['cpu_ratio']:.2f} "
-            f"| {row['gops']:.0f} | {share} | {row['peak_mb']:.0f} |"
-        )
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        if "cannot" in row and row["network"] == UNIT[0]:
-            reasons.setdefault(row["cannot"], []).append(f"{row['engine']} {row['precision']}")
-    return [*lines, "", *(f"not measured: {', '.join(what)}: {reason}" for reason, what in reasons.items())]
-
-
-def account_lines(accounts: Sequence[dict[str, Any]], best: dict[str, Any]) -> list[str]:
-    lines = []
-    for one in accounts:
-        total = sum(one["ms"].values())
-        parts = []
-        for kind, milliseconds in one["ms"].items():
-            if milliseconds < 0.01 * total:
-                continue
-            words = f"{kind} {milliseconds:.0f} ms ({milliseconds / total:.0%}"
-            if kind in one["gops"]:
-                words += f", {one['gops'][kind]:.0f} GOPS"
-                if one["precision"] in best:
-                    words += f" = {one['gops'][kind] / best[one['precision']]['gops']:.0%} of the ceiling"
-            parts.append(f"{words})")
-        lines.append(f"{one['network']}, OpenVINO {one['precision']}: {', '.join(parts)}")
-    return lines
-
-
 def verdicts(
     rows: Sequence[dict[str, Any]], accounts: Sequence[dict[str, Any]], best: dict[str, Any], clock: str
 ) -> list[str]:
@@ -477,7 +434,6 @@ def main() -> None:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="what is compared")
     parser.add_argument("--engine", action="append", choices=[*ENGINES, "torch-compiled"], help="may be repeated")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", type=Path, help="put the tables between their marks in this page")
     options = parser.parse_args()
     size = tuple(options.size or (QUICK if options.quick else FULL))
     here = machine()
@@ -517,25 +473,22 @@ def main() -> None:
             if (one := accounted(task, facts[task.what]["products"], rows, options.clock)) is not None
         ]
     verdict = verdicts(rows, accounts, best, options.clock)
-    bullets = [f"- {words}" for words in [*verdict, *account_lines(accounts, best)]]
-    threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
-    what = "time that passes" if options.clock == "wall" else "CPU time"
-    about = f"4 x {size[0]} x {size[1]}, {threads} of {here['processor']}; GOPS, shares and goals by {what}."
-    lines = [about, "", *table(rows, best), "", *bullets]
-    print("\n".join(["", *lines]))
-    if options.page:
-        fill(options.page, {"engines": lines})
+    about = {label: {key: fact[key] for key in ("shape", "gmac", "parameters")} for label, fact in facts.items()}
+    content = {
+        "settings": settings,
+        "machine": here,
+        "rounds": options.rounds,
+        "clock": options.clock,
+        "networks": about,
+        "ceilings": best,
+        "rows": rows,
+        "account": accounts,
+        "verdicts": verdict,
+        "runs": runs,
+    }
+    print("\n".join(["", *engines(content)]))
     if options.json:
-        about = {label: {key: fact[key] for key in ("shape", "gmac", "parameters")} for label, fact in facts.items()}
-        content = {
-            "settings": settings,
-            "machine": here,
-            "rounds": options.rounds,
-            "clock": options.clock,
-            "networks": about,
-            "ceilings": best,
-        }
-        write(options.json, content | {"rows": rows, "account": accounts, "verdicts": verdict, "runs": runs})
+        write(options.json, content)
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

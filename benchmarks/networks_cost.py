@@ -2,23 +2,24 @@
 
     python benchmarks/networks_cost.py SETS
 
-writes benchmarks/results/networks_cost.json, the picture docs/images/quality_over_cost.png and the tables in
-docs/networks.md between their markers. Scores of published weights come from benchmarks/results/published_weights.json;
-the bundled model is measured here, on the same pictures. SETS holds kodak24/.
+writes benchmarks/results/networks_cost.json and the picture docs/images/quality_over_cost.png, and prints the tables
+that `python benchmarks/tables.py` puts into docs/networks.md. Scores of published weights come from
+benchmarks/results/published_weights.json; the bundled model is measured here, on the same pictures. SETS holds
+kodak24/.
 """
 
 import argparse
 import json
-import re
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from published_weights import folder, table
+from published_weights import folder
 from shotnoise.bundled import BUNDLED
 from shotnoise.evaluation import ModelUnderTest, evaluate, get_protocol
 from shotnoise.export import compare, cost
-from shotnoise.networks import NETWORKS, create
+from shotnoise.networks import create
+from tables import costs, raw_pipeline_table
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = (1, 4, 1736, 2312)  # a packed frame of 16 megapixels
@@ -140,60 +141,6 @@ def draw(points: list[dict], path: Path) -> None:
     pyplot.close(figure)
 
 
-def zoo_table() -> list[str]:
-    lines = ["| name | what it is | source | level | multiple |", "|---|---|---|---|---|"]
-    for name, summary in NETWORKS.items():
-        network = create(name)
-        lines.append(f"| `{name}` | {summary} | {network.source} | {network.level} | {network.multiple} |")
-    return lines
-
-
-def cost_table(rows: list[dict]) -> list[str]:
-    lines = [
-        "| network | parameters | GMAC | kMAC per pixel | memory MiB | field | halo | remark |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-
-    def number(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    lines += [
-        f"| `{row['name']}` | {row['parameters']:,} | {number(row['macs'] and row['macs'] / 1e9, ',.1f')} "
-        f"| {number(row['kmac_per_pixel'], ',.1f')} "
-        f"| {number(row['activations'] and row['activations'] / 2**20, ',.0f')} "
-        f"| {row['field'] or 'whole'} | {row['halo'] or 'whole'} | {row['remark']} |"
-        for row in rows
-    ]
-    return lines
-
-
-def raw_table(rows: list[dict]) -> list[str]:
-    lines = [
-        "| there | PSNR | SSIM | FLOPs there | parameters | GMAC 4x540x960 | GMAC 4x1080x1920 | ratio | remark |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        scores = f"{row['psnr']:.3f} | {row['ssim']:.3f}" if row["psnr"] else "- | -"
-        lines.append(
-            f"| {row['title']} | {scores} | {row['claimed_gflop']} G | {row['parameters']:,} "
-            f"| {row['gmac_packed']:,.1f} | {row['gmac_unpacked']:,.0f} | {row['claimed_over_packed']:.1f} "
-            f"| {row['remark']} |"
-        )
-    return lines
-
-
-def fill(page: Path, tables: dict[str, list[str]]) -> None:
-    """Put the tables between their markers."""
-    text = page.read_text(encoding="utf-8")
-    for name, lines in tables.items():
-        pattern = rf"(<!-- {name}: [^>]*-->\n).*?(<!-- end -->)"
-        content = "".join(f"{line}\n" for line in lines)
-        text, count = re.subn(pattern, lambda match, c=content: match[1] + c + match[2], text, flags=re.DOTALL)
-        if count != 1:
-            raise SystemExit(f"{page}: {count} places marked '{name}'; expected one")
-    page.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", type=Path)
@@ -210,15 +157,7 @@ def main() -> None:
     }
     (results / "networks_cost.json").write_text(json.dumps(content, indent=2) + "\n")
     draw(content["quality"], ROOT / "docs" / "images" / "quality_over_cost.png")
-    fill(
-        ROOT / "docs" / "networks.md",
-        {
-            "zoo": zoo_table(),
-            "costs": cost_table(content["networks"]),
-            "raw pipeline": raw_table(content["raw_pipeline"]),
-            "published weights": table(measured),
-        },
-    )
+    print("\n".join([*costs(content), "", *raw_pipeline_table(content)]))
 
 
 if __name__ == "__main__":

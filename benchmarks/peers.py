@@ -37,7 +37,6 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from networks_cost import fill
 from shotnoise import Denoiser
 from shotnoise.bundled import find_model
 from shotnoise.engines import Engine, open_engine
@@ -47,6 +46,7 @@ from shotnoise.evaluation.benchmark import machine
 from shotnoise.export import export
 from shotnoise.networks import Network, create, load
 from shotnoise.networks.containers import SUFFIXES
+from tables import peers
 
 Values = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -295,25 +295,6 @@ def summary(methods: Sequence[Method], cells: dict[str, Any], first: str) -> lis
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]], noisy: dict[int, float]) -> list[str]:
-    """Lines of Markdown."""
-    sigmas = [sigma for sigma in SIGMAS if f"psnr_{sigma}" in rows[0]]
-    lines = [
-        "| method | runs in | CPU ms/MP | least to most | times the first | "
-        + " | ".join(f"PSNR at {sigma}" for sigma in sigmas)
-        + " |",
-        "|" + "---|" * (5 + len(sigmas)),
-        "| noisy | | | | | " + " | ".join(f"{noisy[sigma]:.2f}" for sigma in sigmas) + " |",
-    ]
-    for row in rows:
-        least, most = row["spread"]
-        lines.append(
-            f"| {row['method']} | {row['engine']} | {row['cpu_ms_per_mp']:.0f} | {least:.0f} to {most:.0f} "
-            f"| {row['times_first']:.2f} | " + " | ".join(f"{row[f'psnr_{sigma}']:.2f}" for sigma in sigmas) + " |"
-        )
-    return lines
-
-
 def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The fastest of ours beside the classical filters: how many times faster, and how much better or worse."""
     mine = min((row for row in rows if row["ours"]), key=lambda row: row["times_first"])
@@ -427,7 +408,6 @@ def main() -> None:
     parser.add_argument("--without-bm3d", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
-    parser.add_argument("--page", type=Path, help="put the table between its marks in this page")
     parser.add_argument("--choose", type=Path, nargs="+", metavar="PHOTOS")
     options = parser.parse_args()
     crop = tuple(options.crop)
@@ -467,18 +447,14 @@ def main() -> None:
                     write(options.json, {"settings": settings, "cells": cells})
     rows = summary(methods, done, methods[0].name)
     noisy = {
-        sigma: statistics.fmean(cell["noisy"] for key, cell in done.items() if key.endswith(f"/{sigma}"))
+        str(sigma): statistics.fmean(cell["noisy"] for key, cell in done.items() if key.endswith(f"/{sigma}"))
         for sigma in options.sigma or SIGMAS
     }
-    verdict = verdicts(rows)
-    about = f"The middle {crop[1]}x{crop[0]} of {len(files)} pictures; {here['processor']}, one core."
-    lines = [about, "", *table(rows, noisy), "", *(f"- {words}" for words in verdict)]
-    print("\n".join(lines))
-    if options.page:
-        fill(options.page, {"peers": lines})
+    content = {"settings": settings, "machine": here, "pictures": [file.stem for file in files], "noisy": noisy}
+    content |= {"rows": rows, "verdicts": verdicts(rows), "cells": done}
+    print("\n".join(peers(content)))
     if options.json:
-        content = {"settings": settings, "machine": here, "pictures": [file.stem for file in files], "noisy": noisy}
-        write(options.json, content | {"rows": rows, "verdicts": verdict, "cells": done})
+        write(options.json, content)
     if options.figure:
         title = f"Kodak24, the middle {crop[1]}x{crop[0]} of {len(files)} pictures: quality over time"
         draw(rows, options.figure, title)

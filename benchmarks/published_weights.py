@@ -28,6 +28,7 @@ from PIL import Image
 from shotnoise import __version__
 from shotnoise.evaluation import ModelUnderTest, evaluate, find_pictures, get_protocol
 from shotnoise.networks.containers import SUFFIXES
+from tables import published_weights
 
 # Of the first 69 names in alphabetical order, all but this one.
 NOT_IN_CBSD68 = "156065"
@@ -158,28 +159,7 @@ def main() -> None:
                     options.json.parent.mkdir(parents=True, exist_ok=True)
                     options.json.write_text(json.dumps({"rows": [*rows, *done.values()]}, indent=2) + "\n")
     print(file=sys.stderr)
-    for line in table(rows):
-        print(line)
-
-
-def table(rows: list[dict]) -> list[str]:
-    """Lines of Markdown."""
-
-    def number(value: float | None, digits: int) -> str:
-        return "" if value is None else f"{value:.{digits}f}"
-
-    lines = [
-        "| weights | pictures | sigma, or ISO | ours dB | SSIM | authors' code dB | published dB | difference |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        difference = None if row["published"] is None else row["psnr"] - row["published"]
-        lines.append(
-            f"| {row['weights']} | {row['pictures']} ({row['count']}) | {row['strength']} | {row['psnr']:.3f} "
-            f"| {row['ssim']:.4f} | {number(row['reference'], 3)} | {number(row['published'], 2)} "
-            f"| {'' if difference is None else f'{difference:+.3f}'} |"
-        )
-    return lines
+    print("\n".join(published_weights({"rows": rows})))
 
 
 if __name__ == "__main__":

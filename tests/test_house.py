@@ -16,13 +16,13 @@ PACKAGE = ROOT / "src" / "shotnoise"
 # From the ground up: a module may import from its own line and from those above it in this list.
 LAYERS = [
     ["errors"],
-    ["card", "metrics", "protobuf", "table"],
+    ["card", "htmlpage", "metrics", "protobuf", "table"],
     ["images", "sensor"],
     ["mri"],
     ["bundled", "engines", "memory", "tiling"],
     ["runner"],
     ["denoiser", "raw_denoiser", "volume_denoiser"],
-    ["report"],
+    ["report", "summary"],
     ["batch", "demo"],
     ["web"],
     ["isp", "networks", "noise"],

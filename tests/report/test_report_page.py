@@ -2,46 +2,16 @@
 
 import io
 import json
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from html_reader import Reader
 from shotnoise.cli import run
 from shotnoise.report import VERDICTS, compare
 
 HOSTILE = '<script>alert(1)</script>"&$x^2$.png'
-
-
-class Reader(HTMLParser):
-    """Tags, attributes and text of a page."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.links, self.ids, self.open = [], [], [], []
-        self.text, self.script, self.style = "", "", ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        values = dict(attrs)
-        self.links += [values[name] for name in ("src", "href", "srcset", "data", "action") if name in values]
-        self.ids += [values["id"]] if "id" in values else []
-        assert not any(name.startswith("on") for name in values)
-        if tag not in ("meta", "img", "br", "input"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        inside = self.open[-1] if self.open else ""
-        if inside in ("script", "style"):
-            setattr(self, inside, getattr(self, inside) + data)
-        else:
-            self.text += data
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,7 @@ def test_a_run_learns_and_leaves_everything(pictures, tmp_path):
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
         "recipe.yaml", "train.log", "metrics.csv", "tensorboard", "last.ckpt", "best.safetensors", "last.safetensors",
+        "samples.png", "summary.html",
     }  # fmt: skip
     scores = [float(row["psnr"]) for row in metrics(run.folder) if row["psnr"]]
     assert len(scores) == 30

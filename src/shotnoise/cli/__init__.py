@@ -40,7 +40,10 @@ VERBS = Table(
         ),
         "pack-mri": ("shotnoise.cli.pack_mri:pack_mri", "MRI volumes -> a store of their slices"),
         "recipes": ("shotnoise.cli.recipes:recipes", "the trainings that come with shotnoise"),
-        "report": ("shotnoise.cli.report:report", "two pictures, before and after -> whether to trust the second"),
+        "report": (
+            "shotnoise.cli.report:report",
+            "two pictures, before and after -> whether to trust the second; a run -> how its training went",
+        ),
         "serve": ("shotnoise.cli.serve:serve", "the denoisers in a browser and over HTTP, on this machine"),
         "synthesize": (
             "shotnoise.cli.synthesize:synthesize",

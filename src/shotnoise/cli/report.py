@@ -1,4 +1,4 @@
-"""`shotnoise report`: a noisy picture and what a denoiser made of it; can the result be trusted?"""
+"""`shotnoise report`: a noisy picture and what a denoiser made of it; can the result be trusted? Or: how a run went."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,18 @@ from rich.console import Console
 
 
 def report(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The noisy picture or RAW file.")],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="What a denoiser made of it; of RAW, the DNG.")],
+    before: Annotated[
+        Path, typer.Argument(metavar="BEFORE|RUN", help="The noisy picture or RAW file; or a run folder, alone.")
+    ],
+    after: Annotated[
+        Path | None, typer.Argument(metavar="AFTER", help="What a denoiser made of it; of RAW, the DNG.")
+    ] = None,
     reference: Annotated[Path | None, typer.Option(help="A clean one, for PSNR and SSIM.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The page, .html; AFTER_report.html beside AFTER without it."),
+        typer.Option(
+            "--output", "-o", help="The page, .html; AFTER_report.html beside AFTER, or RUN/summary.html, without it."
+        ),
     ] = None,
     picture: Annotated[Path | None, typer.Option("--png", help="Also a summary in one picture, .png.")] = None,
     level: Annotated[
@@ -35,11 +41,16 @@ def report(
         bool, typer.Option("--json", help="Print all numbers and warnings; no page unless -o names one.")
     ] = False,
 ) -> None:
-    """Compare two pictures and say what was taken away: noise, or more. Prints the verdict and the warnings.
+    """Compare two pictures and say what was taken away: noise, or more. Or tell how a training went.
+
+    Prints the verdict and the warnings.
 
     Writes one page that needs nothing else: before and after, close-ups of the worst places, what was taken away and
     what it has in common with the picture, an estimate of the error without a clean picture, warnings with their
     numbers and places. The exit status says whether the comparison was possible, not what it found.
+
+    `shotnoise report RUN` writes the page that a training leaves at its end, also while it still goes on: the outcome,
+    the curves, samples, warnings, the recipe, and the commands to go on with.
     """
     from shotnoise.cli.denoise import noise_told
     from shotnoise.errors import PictureError
@@ -47,6 +58,10 @@ def report(
     from shotnoise.images.raw import HeaderlessLayout
     from shotnoise.report import VERDICTS, compare
 
+    if after is None:
+        given = {"--reference": reference, "--png": picture, "--level": level, "--iso": iso, "--raw-layout": layout}
+        _about_run(before, [name for name, value in given.items() if value is not None], output, as_json)
+        return
     sigma, profile = noise_told(level)
     pages = [] if output is None and as_json else [output or after.with_name(f"{after.stem}_report.html")]
     for path, endings in (*((page, (".html", ".htm")) for page in pages), (picture, (".png",))):
@@ -82,3 +97,31 @@ def report(
     for finding in found.findings:
         where = "" if finding.place is None else f" ({finding.place})"
         typer.echo(f"{finding.severity}: {finding.text}{where}")
+
+
+def _about_run(folder: Path, given: list[str], output: Path | None, as_json: bool) -> None:
+    """The summary of a training."""
+    from shotnoise.errors import PictureError, RecipeError
+    from shotnoise.images._disk import shown
+    from shotnoise.summary import PAGE, is_run, judge, outcome, read_run, to_json, write_summary
+
+    if not is_run(folder):
+        what = "a folder without recipe.yaml" if folder.is_dir() else "one file"
+        raise PictureError(
+            f"{shown(folder)}: {what} alone; expected a run folder, or BEFORE and AFTER: name both files"
+        )
+    if given:
+        raise RecipeError(f"{', '.join(given)} with the run {shown(folder)}; expected only -o and --json: leave it out")
+    page = output or (None if as_json else folder / PAGE)
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise PictureError(f"{shown(page)}: ends in '{page.suffix}'; expected .html: choose such a name")
+    run = read_run(folder)
+    if page is not None:
+        write_summary(run, page)
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"wrote {page}")
+    if as_json:
+        typer.echo(json.dumps(to_json(run), indent=2))
+        return
+    typer.echo(outcome(run))
+    for finding in judge(run):
+        typer.echo(f"{finding.severity}: {finding.text}")

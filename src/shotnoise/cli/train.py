@@ -54,6 +54,7 @@ def train(
     for module in ("torch", "lightning", "lmdb", "tensorboard"):
         require(module, "train", "training")
     from shotnoise.recipe import load_recipe, scaled
+    from shotnoise.summary import PAGE, commands
     from shotnoise.training import train as train_recipe
 
     if (recipe is None) == (resume is None):
@@ -88,27 +89,34 @@ def train(
             shown = "" if psnr is None else f"validation {psnr:.2f} dB"
             progress.update(bar, completed=step, step=f"step {step:,}/{steps:,}", loss=f"{loss:.4f}", psnr=shown)
 
-        run = train_recipe(
-            loaded,
-            folder,
-            resume=resume is not None,
-            stop_at=stop_at,
-            report=report,
-            accelerator=device,
-            devices=devices,
-        )
+        try:
+            run = train_recipe(
+                loaded,
+                folder,
+                resume=resume is not None,
+                stop_at=stop_at,
+                report=report,
+                accelerator=device,
+                devices=devices,
+            )
+        except KeyboardInterrupt:
+            if (folder / PAGE).exists():
+                typer.echo(f"{folder / PAGE} shows how it went; shotnoise train --resume {folder} goes on", err=True)
+            raise
     known = not math.isnan(run.ssim)
     if as_json:
         scores = {"psnr": run.psnr, "ssim": run.ssim if known else None}
-        typer.echo(json.dumps({"run": str(run.folder), "best": str(run.best), "step": run.step, **scores}))
+        page = None if run.summary is None else str(run.summary)
+        places = {"run": str(run.folder), "best": str(run.best), "summary": page}
+        typer.echo(json.dumps({**places, "step": run.step, **scores}))
     else:
         ssim = f", SSIM {run.ssim:.4f}" if known else ""
-        protocol = {"raw": "raw/kodak24/iso1600", "mri": "mri/kspace"}.get(run.kind, "kodak24")
-        if run.kind == "rgb" and loaded.pairs.name == "stored" and loaded.noise is None:
-            protocol = "pairs/folder"
         typer.echo(f"{run.folder}: step {run.step:,}, best validation {run.psnr:.2f} dB{ssim}")
-        typer.echo(f"next: shotnoise evaluate {run.folder} --protocol {protocol} --data DIR")
-        typer.echo(f"      shotnoise export {run.folder} -o model.onnx")
+        if run.summary is not None:
+            typer.echo(f"how it went: {run.summary}")
+        onward = commands(run.folder, run.kind, loaded.model_dump(), finished=run.step >= loaded.training.steps)
+        for number, command in enumerate(onward):
+            typer.echo(f"{'      ' if number else 'next: '}{command.line}")
 
 
 def _changes(before: "Recipe", after: "Recipe") -> str:

@@ -1,15 +1,14 @@
 """The report as one HTML page that needs nothing else: pictures are inside; without scripts only the slider is gone."""
 
-import html
 import io
 import math
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shotnoise import __version__
+from shotnoise import __version__, htmlpage
+from shotnoise.htmlpage import text
 from shotnoise.report.closeups import SPAN, choose, residual_crop, residual_preview
 from shotnoise.report.draw import CHARTS, charts
 from shotnoise.report.judge import VERDICTS, Finding, neighbour_correlation
@@ -56,13 +55,13 @@ def page(report: "Report") -> str:
     parts = [
         "<h1>Can this result be trusted?</h1>",
         f'<p class="names">{_names(report)}</p>',
-        f'<section class="verdict {level}"><h2>{words}</h2><p>{_lead(report)}</p><p>{advice}.</p>',
-        _findings(report.findings, anchors),
-        "</section>",
+        htmlpage.verdict(
+            level, words, (f"<p>{_lead(report)}</p><p>{advice}.</p>", _findings(report.findings, anchors))
+        ),
         "<h2>Before and after</h2>",
         '<div class="pair">'
-        + _figure(_jpeg(report.subject.preview("before", _LONGEST), report.subject.icc), "Before", size)
-        + _figure(_jpeg(report.subject.preview("after", _LONGEST), report.subject.icc), "After", size)
+        + _large(_jpeg(report.subject.preview("before", _LONGEST), report.subject.icc), "Before", size)
+        + _large(_jpeg(report.subject.preview("after", _LONGEST), report.subject.icc), "After", size)
         + "</div>",
         "<h2>Close-ups</h2>",
         "<p>Before, after, and what was taken away, each pixel enlarged. "
@@ -72,10 +71,11 @@ def page(report: "Report") -> str:
         close_ups,
         "<h2>What was taken away</h2>",
         f"<p>With the same gain.{averaged}</p>",
-        _figure(_jpeg(residual, None), "", size),
+        _large(_jpeg(residual, None), "", size),
         '<div class="charts">'
         + "".join(
-            _figure(image, CHARTS[name], "", _EXPLAINED[name], kind="png") for name, image in charts(report).items()
+            htmlpage.figure(image, CHARTS[name], title=CHARTS[name], caption=_EXPLAINED[name])
+            for name, image in charts(report).items()
         )
         + "</div>",
         "<h2>The numbers</h2>",
@@ -86,24 +86,18 @@ def page(report: "Report") -> str:
         _provenance(report),
     ]
     title = f"shotnoise report: {names['before']}"
-    body = "\n".join(parts)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><main>\n{body}\n</main><script>{_SCRIPT}</script></body></html>\n"
-    )
+    return htmlpage.document(title, parts, script=_SCRIPT)
 
 
 def _names(report: "Report") -> str:
-    shown = [f"{role.upper()} <b>{_text(name)}</b>" for role, name in report.names.items()]
-    return "<br>".join([*shown, _text(report.subject.describe())])
+    shown = [f"{role.upper()} <b>{text(name)}</b>" for role, name in report.names.items()]
+    return "<br>".join([*shown, text(report.subject.describe())])
 
 
 def _lead(report: "Report") -> str:
     m = report.measured
     parts = [
-        f"Noise in BEFORE: {m.expected_counts:.2f} counts of 255 ({_text(report.noise.source)}).",
+        f"Noise in BEFORE: {m.expected_counts:.2f} counts of 255 ({text(report.noise.source)}).",
         f"Taken away: {m.removed_counts:.2f} counts, {m.removed:.2f} times the noise.",
         f"Left, by the blind estimate: {report.left:.2f} counts.",
     ]
@@ -119,21 +113,15 @@ def _lead(report: "Report") -> str:
     return " ".join(parts)
 
 
-def _findings(findings: Sequence[Finding], anchors: dict[str, str]) -> str:
-    if not findings:
-        return "<p>No warnings.</p>"
+def _findings(found: Sequence[Finding], anchors: dict[str, str]) -> str:
     lines = []
-    for finding in findings:
-        where = "" if finding.place is None else _text(str(finding.place))
-        anchor = anchors.get(finding.code)
+    for one in found:
+        where = "" if one.place is None else text(str(one.place))
+        anchor = anchors.get(one.code)
         if where and anchor:
             where = f'<a href="#{anchor}">{where}</a>'
-        place = f' <span class="where">{where}</span>' if where else ""
-        lines.append(
-            f'<li class="{finding.severity}"><b>{finding.severity}</b> <code>{_text(finding.code)}</code> '
-            f"{_text(finding.text)}{place}</li>"
-        )
-    return f"<ul>{''.join(lines)}</ul>"
+        lines.append(htmlpage.finding(one.severity, one.text, code=one.code, html=where))
+    return htmlpage.findings(lines, "No warnings.")
 
 
 def _close_ups(report: "Report") -> tuple[str, dict[str, str]]:
@@ -153,13 +141,11 @@ def _close_ups(report: "Report") -> tuple[str, dict[str, str]]:
             ("taken away", residual_crop(report, close_up.place), None),
         )
         cells = "".join(
-            f'<figure><img class="pixels" alt="{name}" src="{_png(pixels, icc)}">'
-            f"<figcaption>{name}</figcaption></figure>"
-            for name, pixels, icc in images
+            htmlpage.figure(_png(pixels, icc), name, caption=name, pixels=True) for name, pixels, icc in images
         )
         rows.append(
-            f'<section class="closeup" id="closeup{number}"><h3>{_text(close_up.title)}</h3>'
-            f'<p class="small">{_text(close_up.caption)}; {_text(str(close_up.place))}</p>'
+            f'<section class="closeup" id="closeup{number}"><h3>{text(close_up.title)}</h3>'
+            f'<p class="small">{text(close_up.caption)}; {text(str(close_up.place))}</p>'
             f'<div class="three">{cells}</div></section>'
         )
     return "".join(rows), anchors
@@ -186,7 +172,7 @@ def _numbers(report: "Report") -> str:
         ("columns moved together, over chance", _ratio(m.columns.removed, m.columns.chance), "1"),
     ]
     lines = "".join(
-        f"<tr><td class=left>{_text(name)}</td><td>{_text(value)}</td><td class=dim>{_text(ideal)}</td></tr>"
+        f"<tr><td class=left>{text(name)}</td><td>{text(value)}</td><td class=dim>{text(ideal)}</td></tr>"
         for name, value, ideal in rows
     )
     head = "<thead><tr><th class=left></th><th>here</th><th>noise alone</th></tr></thead>"
@@ -213,7 +199,7 @@ def _error(report: "Report") -> str:
     }
     for estimate in report.estimates:
         if estimate.psnr is None:
-            lines.append(f"<p>{assumed[estimate.method]} Here it gives no number: {_text(estimate.why)}.</p>")
+            lines.append(f"<p>{assumed[estimate.method]} Here it gives no number: {text(estimate.why)}.</p>")
             continue
         known = "given" if report.noise.known else "estimated"
         doubt = (
@@ -238,7 +224,7 @@ def _error(report: "Report") -> str:
 def _provenance(report: "Report") -> str:
     m = report.measured
     law = ", ".join(f"{name} {value}" for name, value in zip(report.subject.planes, _laws(report), strict=True))
-    facts = [
+    rows = [
         ("noise", f"{report.noise.source}; variance of values in 0..1: {law}"),
         (
             "looked at",
@@ -252,9 +238,8 @@ def _provenance(report: "Report") -> str:
         *((("denoiser", report.how),) if report.how else ()),
         ("made with", f"shotnoise {__version__}, {report.made}, in {report.seconds:.1f} s"),
     ]
-    lines = "".join(f"<tr><td class=left>{name}</td><td class=left>{_text(value)}</td></tr>" for name, value in facts)
-    notes = "".join(f"<p class=small>{_text(note)}.</p>" for note in report.subject.notes)
-    return f"{notes}<table class=facts><tbody>{lines}</tbody></table>"
+    notes = "".join(f"<p class=small>{text(note)}.</p>" for note in report.subject.notes)
+    return notes + htmlpage.facts(rows)
 
 
 def _laws(report: "Report") -> list[str]:
@@ -263,17 +248,14 @@ def _laws(report: "Report") -> list[str]:
     ]
 
 
-def _picture_size(report: "Report") -> str:
+def _picture_size(report: "Report") -> int:
     """Small pictures are not blown up beyond twice their size."""
     width = report.subject.upright(np.empty((report.subject.height, report.subject.width), bool)).shape[1]
-    return f' style="max-width:{2 * width * report.subject.pixel}px"'
+    return int(2 * width * report.subject.pixel)
 
 
-def _figure(image: bytes, title: str, size: str, caption: str = "", kind: str = "jpeg") -> str:
-    words = "" if not caption else f"<figcaption>{_text(caption)}</figcaption>"
-    head = "" if not title else f"<h3>{_text(title)}</h3>"
-    source = f"data:image/{kind};base64,{b64encode(image).decode()}"
-    return f'<figure{size}>{head}<img alt="{_text(title or "what was taken away")}" src="{source}">{words}</figure>'
+def _large(image: bytes, title: str, width: int) -> str:
+    return htmlpage.figure(image, title or "what was taken away", kind="jpeg", title=title, width=width)
 
 
 def _jpeg(pixels: Picture, icc: bytes | None) -> bytes:
@@ -284,12 +266,12 @@ def _jpeg(pixels: Picture, icc: bytes | None) -> bytes:
     return buffer.getvalue()
 
 
-def _png(pixels: Picture, icc: bytes | None) -> str:
+def _png(pixels: Picture, icc: bytes | None) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True, icc_profile=icc)
-    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()
 
 
 def _db(value: float | None) -> str:
@@ -304,49 +286,6 @@ def _share(share: float) -> str:
 def _ratio(value: float, chance: float) -> str:
     return f"{value / chance:.1f}" if chance > 0 else "-"
 
-
-def _text(value: str) -> str:
-    return html.escape("".join(sign if sign.isprintable() else "\ufffd" for sign in value))
-
-
-_STYLE = """
-:root{color-scheme:light;--line:#d8dce2;--soft:#f5f6f8;--ink:#1d232b;--dim:#5c6675}
-*{box-sizing:border-box}
-body{margin:0;background:#fff;color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1120px;margin:0 auto;padding:24px 20px 60px;overflow-wrap:anywhere}
-h1{font-size:26px;margin:8px 0 10px}h2{font-size:19px;margin:34px 0 8px}h3{font-size:15px;margin:0 0 6px}
-.names{color:var(--dim);margin:0 0 18px}.names b{color:var(--ink)}
-.verdict{border-left:6px solid;border-radius:4px;padding:6px 18px 10px;background:var(--soft)}
-.verdict h2{margin:8px 0 2px;font-size:21px}.verdict p{margin:4px 0}
-.verdict.note{border-color:#2f9e5b}.verdict.warning{border-color:#e0a100}.verdict.error{border-color:#cf3f3f}
-ul{padding-left:0;list-style:none;margin:10px 0}li{margin:6px 0}
-li b{display:inline-block;min-width:64px;font-size:12px;text-transform:uppercase;letter-spacing:.03em}
-li.error b{color:#b42323}li.warning b{color:#855f00}li.note b{color:#4b6580}
-code{font-size:12px;background:#e4e8ed;border-radius:3px;padding:1px 5px}a{color:#1f5a96}
-.where{color:var(--dim);font-size:13px;white-space:nowrap}.small{font-size:13px;color:var(--dim);margin:0 0 6px}
-figure{margin:0}img{display:block;max-width:100%;width:100%;height:auto}
-figcaption{font-size:13px;color:var(--dim);margin-top:4px}
-.pair{display:grid;grid-template-columns:1fr 1fr;gap:12px}
-.three{display:grid;grid-template-columns:repeat(3,1fr);gap:8px}.pixels{image-rendering:pixelated;background:#eee}
-.closeup{margin:0 0 22px;scroll-margin-top:12px}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr));gap:26px 18px;margin-top:22px}
-.scroll{overflow-x:auto;margin:8px 0}table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:5px 12px;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
-th{font-weight:600;color:var(--dim);background:var(--soft)}.left{text-align:left}.dim{color:var(--dim)}
-.facts td:first-child{color:var(--dim);white-space:nowrap}
-.slider{position:relative;overflow:hidden;touch-action:pan-y;margin:0 auto}
-.slider figure{width:100%;max-width:none !important}
-.slider figure+figure{position:absolute;inset:0;clip-path:inset(0 0 0 var(--at))}
-.slider h3{position:absolute;top:8px;left:8px;margin:0;padding:1px 8px;border-radius:3px;background:#000a;color:#fff;
-font-size:13px}.slider figure+figure h3{left:auto;right:8px}
-.slider i{position:absolute;top:0;bottom:0;left:var(--at);width:2px;margin-left:-1px;background:#fff;
-box-shadow:0 0 3px #000}
-.slider input{position:absolute;inset:0;width:100%;height:100%;margin:0;opacity:0;cursor:ew-resize}
-.slider input:focus-visible+i{background:#ffd400}
-@media(max-width:640px){main{padding:16px 12px 40px}h1{font-size:22px}.pair{grid-template-columns:1fr}.three{gap:4px}
-.verdict{padding:4px 12px 8px}.where{white-space:normal}th,td{padding:4px 6px}}
-@media print{.slider input,.slider i{display:none}figure,.closeup{break-inside:avoid}}
-"""
 
 _SCRIPT = """
 for(const pair of document.querySelectorAll('.pair')){const box=document.createElement('div');box.className='slider';

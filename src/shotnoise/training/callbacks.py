@@ -176,6 +176,8 @@ class Narrator(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._started = (time.monotonic(), trainer.global_step)
+        if trainer.global_step:
+            _log.info("goes on from step %d", trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -186,7 +188,7 @@ class Narrator(Callback):
         self._loss = loss if self._loss is None else 0.98 * self._loss + 0.02 * loss
         if self.report is not None:
             self.report(step, total, self._loss, self._psnr)
-        if step % self.every == 0:
+        if step % self.every == 0 or step >= total:
             elapsed, done = time.monotonic() - self._started[0], step - self._started[1]
             left = elapsed / max(1, done) * (total - step)
             pace = "" if self.epoch is None else f"  {self.epoch * elapsed / max(1, done):.1f} s/epoch"

@@ -1,7 +1,8 @@
 """`train`: a recipe and pictures in, a run folder out.
 
 The run folder holds the resolved `recipe.yaml`, `train.log`, `metrics.csv`, TensorBoard events, `last.ckpt` to resume
-from, and `best.safetensors` / `last.safetensors`, each carrying its card.
+from, `best.safetensors` / `last.safetensors`, each carrying its card, and, for people, `samples.png` and
+`summary.html`.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 import shotnoise
 from shotnoise.card import Card, Transform
+from shotnoise.engines.machine import processor
 from shotnoise.errors import RecipeError
 from shotnoise.methods import METHODS, Method
 from shotnoise.metrics import SSIM_WINDOW
@@ -36,6 +38,7 @@ from shotnoise.pairs.sample import Batch, generator_for
 from shotnoise.pairs.stored import Stacked
 from shotnoise.recipe import Choice, Recipe
 from shotnoise.store import open_samples
+from shotnoise.summary import PAGE, write_summary
 from shotnoise.training.callbacks import Averaging, Checkpoints, KeepBest, MetricsFile, Narrator
 from shotnoise.training.interruption import Interruption
 from shotnoise.training.pictures import Pictures
@@ -68,6 +71,12 @@ class Run:
     def best(self) -> Path:
         """The checkpoint to evaluate and export."""
         return self.folder / "best.safetensors"
+
+    @property
+    def summary(self) -> Path | None:
+        """The page about the run; None where it could not be written."""
+        page = self.folder / PAGE
+        return page if page.exists() else None
 
 
 def train(
@@ -103,7 +112,7 @@ def train(
     if not recipe.data:
         raise RecipeError("no training pictures given: --data DIR names a folder of pictures or a packed store")
     run.mkdir(parents=True, exist_ok=True)
-    with _logging_to(run / "train.log"):
+    with _logging_to(run / "train.log"), _summarised(run):
         if devices == 1:
             return _fit(None, recipe, run, resume, stop_at, accelerator, report)
         with joined_by_helpers(devices, _help, recipe, run, resume, stop_at, accelerator) as place:
@@ -177,7 +186,7 @@ def _fit(
         every = max(1, recipe.validation.every // 5)
         epoch = None if options.epochs is None else options.steps / options.epochs
         narrator = Narrator(every=every, batch=options.batch * devices, report=report, epoch=epoch)
-        callbacks[2:2] = [narrator, Pictures()]
+        callbacks[2:2] = [narrator, Pictures(run)]
     if options.ema is not None:
         # After the keeper, which must see the averaged weights before they are swapped out again; before the
         # checkpoints, which must hold the average of the step they are named for.
@@ -203,7 +212,10 @@ def _fit(
             default_root_dir=run,
         )
         task = Task(method, options, SampleStream(source, seed=recipe.seed), validation, quantisation)
-        with interruption:
+        if first:
+            many = f"{devices} x " if devices > 1 else ""
+            _log.info("runs on %s%s, torch %s", many, _device(trainer), torch.__version__)
+        with _told(trainer, first), interruption:
             trainer.fit(task, ckpt_path=run / _CHECKPOINT if resume else None, weights_only=True)
             if first:
                 save_checkpoint(run / "last.safetensors", method.predictor(), card)
@@ -225,6 +237,15 @@ def _is_fast(accelerator: str) -> bool:
     if platform.machine() in ("x86_64", "AMD64"):
         return torch.cpu._is_avx512_bf16_supported()
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _device(trainer: Trainer) -> str:
+    """What it runs on, by its name."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{processor()}, {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
 
 
 def _load(
@@ -297,6 +318,35 @@ def _card(recipe: Recipe, network: Network, source: PairSource) -> Card:
         made_with=f"shotnoise {shotnoise.__version__}",
         **(measured(network) | ({} if source.kind is None else {"kind": source.kind})),
     )
+
+
+@contextlib.contextmanager
+def _told(trainer: Trainer, first: bool) -> Iterator[None]:
+    """The log says why a training ended before its end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if first:
+            _log.info("stopped by Ctrl-C at step %d", trainer.global_step)
+        raise
+    except Exception as error:
+        if first:
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            _log.info("failed at step %d: %s", trainer.global_step, words)
+        raise
+
+
+@contextlib.contextmanager
+def _summarised(run: Path) -> Iterator[None]:
+    """However the training ends, once it has begun there is a page about it; without the page nothing is lost."""
+    try:
+        yield
+    finally:
+        if (run / "metrics.csv").exists():
+            try:
+                write_summary(run)
+            except Exception as error:  # whatever it is, it must not hide or undo the training
+                _log.warning("no %s: %s", PAGE, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def _write_text(path: Path, text: str) -> None:

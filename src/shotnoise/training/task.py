@@ -20,7 +20,7 @@ from shotnoise.recipe import TrainingOptions
 from shotnoise.training.quantised import Quantisation
 from shotnoise.training.schedule import first_beta, learning_rate
 
-__all__ = ["Task"]
+__all__ = ["Task", "psnrs"]
 
 _log = logging.getLogger("shotnoise.training")
 
@@ -28,6 +28,16 @@ _log = logging.getLogger("shotnoise.training")
 def _pictures(batch: Tensor) -> list[npt.NDArray[np.float32]]:
     """(B, C, H, W) -> (H, W, C) each."""
     return list(batch.permute(0, 2, 3, 1).float().cpu().numpy())
+
+
+def psnrs(values: Tensor, clean: Tensor) -> list[float]:
+    """PSNR of each sample in dB, `values` clamped to 0..1."""
+    return _decibels((values.clamp(0, 1) - clean).square().mean((1, 2, 3)))
+
+
+def _decibels(errors: Tensor) -> list[float]:
+    decibels: list[float] = (-10 * errors.clamp_min(1e-10).log10()).tolist()
+    return decibels
 
 
 class _Numbers(Sampler[int]):
@@ -86,6 +96,7 @@ class Task(LightningModule):
         self.validation = validation
         self.quantisation = quantisation
         self.psnrs: list[float] = []
+        self.noisy_psnrs: list[float] = []
         self.ssims: list[float] = []
         self.shown: tuple[Tensor, ...] = ()
         self.skipped = 0
@@ -166,7 +177,7 @@ class Task(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
-        self.psnrs, self.ssims = [], []
+        self.psnrs, self.ssims, self.noisy_psnrs = [], [], []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """PSNR and SSIM of each held-out sample against the truth, in 0..1 and clamped.
@@ -178,18 +189,18 @@ class Task(LightningModule):
         if clean is not None or batch_idx == 0:
             result = self.method.restore(batch)
             unit = self.stream.source.to_unit(result.float(), batch).clamp(0, 1)
+            seen = self.stream.source.to_unit(noisy.float(), batch)
             if batch_idx == 0:
-                seen = self.stream.source.to_unit(noisy.float(), batch)
                 self.shown = (seen, unit) if clean is None else (seen, unit, clean)
         if clean is None:
             generator = generator_for(self.stream.seed, -1 - batch_idx, self.device)
-            error = self.method.loss(batch, 0.5, generator)["loss"].expand(len(noisy))
+            self.psnrs += _decibels(self.method.loss(batch, 0.5, generator)["loss"].expand(len(noisy)))
         else:
-            error = (unit - clean).square().mean((1, 2, 3))
+            self.psnrs += psnrs(unit, clean)
+            self.noisy_psnrs += psnrs(seen, clean)
             if min(clean.shape[2:]) >= SSIM_WINDOW:
                 pairs = zip(_pictures(unit), _pictures(clean), strict=True)
                 self.ssims += [ssim(first, second, 1.0) for first, second in pairs]
-        self.psnrs += (-10 * error.clamp_min(1e-10).log10()).tolist()
 
     def on_validation_epoch_end(self) -> None:
         """Tell the logger."""
@@ -201,6 +212,11 @@ class Task(LightningModule):
     def psnr(self) -> float:
         """Mean over the held-out samples seen in this validation."""
         return sum(self.psnrs) / max(1, len(self.psnrs))
+
+    @property
+    def noisy_psnr(self) -> float | None:
+        """Of the same samples before denoising; None where there is no truth."""
+        return sum(self.noisy_psnrs) / len(self.noisy_psnrs) if self.noisy_psnrs else None
 
     @property
     def ssim(self) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from shotnoise.errors import ProfileError
 from shotnoise.sensor.calibration.capture import Frame
 from shotnoise.sensor.calibration.dark import examine, log_law, tukey_lambda
 from shotnoise.sensor.simulate import SimulatedSensor
@@ -114,3 +115,16 @@ def test_log_law():
     assert (law.slope, law.intercept) == (pytest.approx(0.8), pytest.approx(np.log(0.3)))
     assert law.residual == pytest.approx(0, abs=1e-9)
     assert log_law("row", [1, 2], [1, 2]) is None
+
+
+def test_frames_of_two_sizes_and_of_a_few_pixels_are_refused():
+    small = SimulatedSensor(height=160, width=96)
+    frames = [*darks(), *darks(small, start=3)]
+    with pytest.raises(ProfileError, match=r"black 3: has 80 x 48 pixels of a colour, black 0 has 80 x 96; .*one size"):
+        examine(frames, rng=rng())
+    for pattern, shape in (("RGGB", (4, 8)), (None, (1, 1))):
+        frame = Frame("dot.tif", np.ones(shape, np.uint16), pattern, 255)
+        with pytest.raises(
+            ProfileError, match=rf"dot\.tif: has {shape[0]} x {shape[1]} pixels, too few .*a whole frame"
+        ):
+            examine([frame, frame], rng=rng())

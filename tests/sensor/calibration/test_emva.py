@@ -102,3 +102,12 @@ def test_pictures_that_do_not_fit(tmp_path):
         calibrate_emva(index)
     with pytest.raises(ProfileError, match="cannot be read"):
         calibrate_emva(tmp_path / "nothing.txt")
+
+
+def test_something_long_is_no_description(tmp_path):
+    """It is not read to its end, and its beginning is not taken for the whole."""
+    simulated(tmp_path)
+    index = tmp_path / "long.txt"
+    index.write_text("# a comment\n" * 400_000)
+    with pytest.raises(ProfileError, match="is longer than 4,194,304 characters; expected an EMVA 1288 description"):
+        read_description(index)

@@ -162,3 +162,31 @@ def test_a_report_needs_a_place(result, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ProfileError, match="cannot be written"):
         write_report(result, tmp_path / "file" / "r")
+
+
+def test_a_gain_below_zero_makes_no_profile(result):
+    """Whatever was measured there: an error in words, not one of the checks behind."""
+    (first, *rest) = result.fits
+    fits = (replace(first, pooled=None, planes=tuple(replace(fit, k=-0.1) for fit in first.planes)), *rest)
+    with pytest.raises(
+        ProfileError, match=r"no usable profile \(k: Input should be greater than 0\); see the findings"
+    ):
+        profile_from(replace(result, fits=fits))
+
+
+def test_a_gain_below_zero_is_an_error():
+    """Lit frames without noise of light: two lamps behind one diffuser, or a wrong file."""
+    rng = np.random.default_rng(0)
+    frames = [
+        [Frame(f"{mean}-{n}", rng.normal(mean, sigma, (96, 96)).round().astype(np.uint16), None, 4095) for n in (0, 1)]
+        for mean, sigma in ((100, 12), (500, 9), (1500, 6), (2500, 3))
+    ]
+    found = calibrate(frames[0], [frame for pair in frames[1:] for frame in pair], rois=[Roi(0, 0, 96, 96)])
+    assert any("the gain comes out as -" in finding.text for finding in found.errors)
+    assert verdict(found) == "error"
+
+
+@pytest.mark.parametrize("level", [float("nan"), float("inf"), -1.0])
+def test_a_black_level_is_a_count(capture, level):
+    with pytest.raises(ProfileError, match=f"black levels {level:g}, .*; expected counts from 0 on"):
+        calibrate([], capture[1][:2], black_level=[level])

@@ -4,16 +4,14 @@ The page says first whether to trust the numbers and why not, then the numbers w
 measurements, then where they come from.
 """
 
-import html
 import math
 import os
-from base64 import b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from shotnoise import __version__
+from shotnoise import __version__, htmlpage
 from shotnoise.errors import ProfileError
 from shotnoise.images._disk import write
 from shotnoise.sensor.calibration import plots
@@ -116,10 +114,9 @@ def _page(calibration: Calibration, profile: NoiseProfile | None, drawn: dict[st
     level = verdict(calibration)
     words, advice = VERDICTS[level]
     parts = [
-        f"<h1>Noise calibration of {_text(camera)}</h1>",
-        f'<section class="verdict {level}"><h2>{words}</h2><p>{_summary(calibration)}</p><p>{advice}.</p>',
-        _findings(calibration),
-        "</section>",
+        f"<h1>Noise calibration of {htmlpage.text(camera)}</h1>",
+        htmlpage.verdict(level, words, (f"<p>{_summary(calibration)}</p><p>{advice}.</p>", _findings(calibration))),
+        '<div class="natural">',
         "<h2>Gain and noise</h2>",
         "<p>Variance = k · mean + s² in counts (DN) above black; s is the noise without light. Intervals are 95 %.</p>",
         _fits(calibration),
@@ -127,28 +124,22 @@ def _page(calibration: Calibration, profile: NoiseProfile | None, drawn: dict[st
     if calibration.laws:
         parts += ["<h2>Over ISO</h2>", _laws(calibration.laws)]
     if "laws" in drawn:
-        parts.append(_figure("laws", drawn["laws"]))
+        parts.append(htmlpage.figure(drawn["laws"], "laws"))
     parts.append("<h2>Photon transfer</h2>")
-    parts += [_figure(name, image) for name, image in drawn.items() if name.startswith("photon-transfer")]
+    parts += [htmlpage.figure(image, name) for name, image in drawn.items() if name.startswith("photon-transfer")]
     if calibration.blacks:
         parts += ["<h2>Without light</h2>", _blacks(calibration.blacks)]
     if "dark" in drawn:
-        parts.append(_figure("dark", drawn["dark"]))
+        parts.append(htmlpage.figure(drawn["dark"], "dark"))
     if calibration.bias:
         parts += [_shape(calibration)]
     if calibration.emva is not None:
         parts += ["<h2>EMVA 1288</h2>", _emva(calibration.emva)]
-    overlays = [_figure(name, image) for name, image in drawn.items() if name.startswith("rois")]
+    overlays = [htmlpage.figure(image, name) for name, image in drawn.items() if name.startswith("rois")]
     if overlays:
         parts += ["<h2>Where it was measured</h2>", *overlays]
     parts += ["<h2>Where it comes from</h2>", _provenance(calibration, profile, command)]
-    body = "\n".join(parts)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Noise calibration of {_text(camera)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><main>\n{body}\n</main></body></html>\n"
-    )
+    return htmlpage.document(f"Noise calibration of {camera}", [*parts, "</div>"])
 
 
 def _summary(calibration: Calibration) -> str:
@@ -179,9 +170,8 @@ def _findings(calibration: Calibration) -> str:
     lines = []
     for (severity, code, text), names in groups.items():
         named = [name for name in dict.fromkeys(names) if name]
-        where = f' <span class="where">{_text("; ".join(named))}</span>' if named else ""
-        lines.append(f'<li class="{severity}"><b>{severity}</b> <code>{_text(code)}</code> {_text(text)}{where}</li>')
-    return f"<ul>{''.join(lines)}</ul>" if lines else "<p>No findings.</p>"
+        lines.append(htmlpage.finding(severity, text, code=code, html=htmlpage.text("; ".join(named))))
+    return htmlpage.findings(lines, "No findings.")
 
 
 def _fits(calibration: Calibration) -> str:
@@ -218,7 +208,7 @@ def _fits(calibration: Calibration) -> str:
     )  # fmt: skip
     pooled = any(fit.pooled is not None for fit in calibration.fits)
     note = "Where the planes agree, they are taken together ('all'), and the single planes are shown in gray."
-    return _table(heads, rows) + (f"<p class=small>{note}</p>" if pooled else "")
+    return htmlpage.table(heads, rows) + (f"<p class=small>{note}</p>" if pooled else "")
 
 
 def _laws(laws: Sequence[Law]) -> str:
@@ -249,7 +239,7 @@ def _laws(laws: Sequence[Law]) -> str:
                 )
             )
     heads = ("law", "planes", "ISO", "parameters (DN)", "largest residual", "χ²/dof", "accepted", "remark")
-    return _table(heads, rows, left=(0, 3, 7))
+    return htmlpage.table(heads, rows, left=(0, 3, 7))
 
 
 def _blacks(blacks: Sequence[Black]) -> str:
@@ -279,7 +269,7 @@ def _blacks(blacks: Sequence[Black]) -> str:
         "ISO", "s", "plane", "black, DN", "from", "file says", "frames", "between frames, DN", "noise, DN",
         "smooth shading, DN", "rows / columns, DN", "hot pixels",
     )  # fmt: skip
-    return _table(heads, rows)
+    return htmlpage.table(heads, rows)
 
 
 def _shape(calibration: Calibration) -> str:
@@ -310,7 +300,7 @@ def _shape(calibration: Calibration) -> str:
         ]
         text += "<p class=small>" + "; ".join(laws)
         text += " (natural logarithms, DN)</p>"
-    return text + _table(heads, rows)
+    return text + htmlpage.table(heads, rows)
 
 
 def _emva(emva: Emva) -> str:
@@ -330,7 +320,7 @@ def _emva(emva: Emva) -> str:
     rows = [
         ("", [name, f"{value:.5g}" if math.isfinite(value) else "not measured", unit]) for name, value, unit in facts
     ]
-    return _table(("quantity", "value", "unit"), rows, left=(0, 2))
+    return htmlpage.table(("quantity", "value", "unit"), rows, left=(0, 2))
 
 
 def _provenance(calibration: Calibration, profile: NoiseProfile | None, command: str) -> str:
@@ -345,7 +335,7 @@ def _provenance(calibration: Calibration, profile: NoiseProfile | None, command:
     ]
     if command:
         facts.append(("command", command))
-    text = _table(("", ""), [("", [name, value]) for name, value in facts], left=(0, 1))
+    text = htmlpage.facts(facts)
     for iso, rois in calibration.rois:
         shown = " ".join(f"{roi.top},{roi.left},{roi.bottom},{roi.right}" for roi in rois)
         title = f"{len(rois)} rectangles" + ("" if iso is None else f" at ISO {iso:g}")
@@ -353,26 +343,9 @@ def _provenance(calibration: Calibration, profile: NoiseProfile | None, command:
     files = profile.provenance.files if profile is not None else ()
     if files:
         rows = [("", [f.name, f.role, "-" if f.iso is None else f"{f.iso:g}", f.sha256]) for f in files]
-        table = _table(("file", "role", "ISO", "SHA-256"), rows, left=(0, 1, 3))
+        table = htmlpage.table(("file", "role", "ISO", "SHA-256"), rows, left=(0, 1, 3))
         text += f"<details><summary>{len(files)} files</summary>{table}</details>"
     return text
-
-
-def _table(heads: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], left: Sequence[int] = ()) -> str:
-    def cell(tag: str, column: int, value: str) -> str:
-        return f"<{tag}{' class=left' if column in left else ''}>{_text(value)}</{tag}>"
-
-    head = "".join(cell("th", column, value) for column, value in enumerate(heads))
-    lines = [
-        f"<tr{f' class={kind}' if kind else ''}>{''.join(cell('td', c, value) for c, value in enumerate(row))}</tr>"
-        for kind, row in rows
-    ]
-    top = f"<thead><tr>{head}</tr></thead>" if any(heads) else ""
-    return f"<div class=scroll><table>{top}<tbody>{''.join(lines)}</tbody></table></div>"
-
-
-def _figure(name: str, image: bytes) -> str:
-    return f'<figure><img alt="{_text(name)}" src="data:image/png;base64,{b64encode(image).decode()}"></figure>'
 
 
 def _deviation(fit: Fit) -> str:
@@ -386,29 +359,3 @@ def _interval(value: float, interval: tuple[float, float]) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
-
-
-def _text(value: str) -> str:
-    return html.escape(value)
-
-
-_STYLE = """
-:root{color-scheme:light;--line:#d8dce2;--soft:#f5f6f8;--ink:#1d232b;--dim:#697382}
-body{margin:0;background:#fff;color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:24px 20px 60px}
-h1{font-size:26px;margin:8px 0 18px}h2{font-size:19px;margin:34px 0 8px}h3{font-size:16px;margin:22px 0 4px}
-.verdict{border-left:6px solid;border-radius:4px;padding:6px 18px 10px;background:var(--soft)}
-.verdict h2{margin:8px 0 2px;font-size:21px}.verdict p{margin:4px 0}
-.verdict.note{border-color:#2f9e5b}.verdict.warning{border-color:#e0a100}.verdict.error{border-color:#cf3f3f}
-ul{padding-left:0;list-style:none;margin:10px 0}li{margin:5px 0;padding-left:0}
-li b{display:inline-block;min-width:62px;font-size:12px;text-transform:uppercase;letter-spacing:.03em}
-li.error b{color:#b42323}li.warning b{color:#946a00}li.note b{color:#4b6580}
-code{font-size:12px;background:#e9ecf0;border-radius:3px;padding:1px 5px}
-.where{color:var(--dim);font-size:13px}.small{font-size:13px;color:var(--dim);overflow-wrap:anywhere}
-.scroll{overflow-x:auto;margin:8px 0}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
-th,td{padding:4px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
-th{font-weight:600;color:var(--dim);background:var(--soft);vertical-align:bottom}.left{text-align:left}
-td.left{white-space:normal}tr.minor td{color:#8a93a0;border-bottom-color:#eceff2}
-figure{margin:14px 0}img{max-width:100%;height:auto}details{margin:8px 0}summary{cursor:pointer;color:#2b5d8a}
-@media print{details{display:none}figure{break-inside:avoid}}
-"""
