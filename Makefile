@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow check format bench docs clean
+.PHONY: demo test test-slow check format bench models docs clean
 
 demo: $(VENV)/core.done
 	$(BIN)/shotnoise demo -o demo
@@ -30,6 +30,10 @@ format: $(VENV)/dev.done
 bench: $(VENV)/dev.done
 	$(BIN)/shotnoise benchmark photo raw --engine onnxruntime --engine openvino \
 		--precision fp32 --precision bf16 --precision int8
+
+# make models DATA="CLIC2025 CID22": trains every bundled model again; `make models PLAN=--plan` says what that costs.
+models: $(VENV)/dev.done
+	$(BIN)/python benchmarks/make_models.py $(foreach place,$(DATA),--data $(place)) $(PLAN)
 
 docs: $(VENV)/dev.done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -11,7 +11,7 @@ No test set is touched.
 
     python benchmarks/int8_training.py photo RUNS --data CLIC2025 --data CID22 [--steps 400]
 
-The model is a run, a checkpoint or an ONNX file of the network of photo/sigma; `photo` is the bundled one. RUNS keeps
+The model is a run, a checkpoint or an ONNX file of the network of gaussian/s; `photo` is the bundled one. RUNS keeps
 the trained networks: what lies there is not trained again, and what was interrupted goes on.
 """
 
@@ -137,7 +137,7 @@ def main() -> None:
     options.runs.mkdir(parents=True, exist_ok=True)
     begin = start(options.model, options.runs)
     recipe = load_recipe(
-        "photo/sigma-int8", overrides=[f"pairs.crop={options.crop}"], data=options.data, start_from=begin
+        "gaussian/s-int8", overrides=[f"pairs.crop={options.crop}"], data=options.data, start_from=begin
     )
     networks, notes = {"as it was": begin}, {}
     if options.steps:

@@ -5,7 +5,6 @@ deviation in counts of 8 bits, 0..255, whatever the type of the picture, as the 
 this module works in 0..1.
 """
 
-import logging
 import math
 import os
 import time
@@ -15,17 +14,16 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from shotnoise.bundled import default_model
 from shotnoise.engines import Engine, Ensemble, Poses
 from shotnoise.errors import ModelError, PictureError, RecipeError
 from shotnoise.images import Image
 from shotnoise.images.image import full_scale
-from shotnoise.runner import COUNTS, STRONGEST, Medium, ModelRunner, Progress, Values
+from shotnoise.runner import COUNTS, STRONGEST, Medium, ModelRunner, Progress, Values, log_notes
 from shotnoise.sensor import estimate_sigma
 from shotnoise.tiling import Tile, read_tile
 
 __all__ = ["COUNTS", "STRONGEST", "Denoiser", "Progress", "Result"]
-
-logger = logging.getLogger(__name__)
 
 _SILENT = 0.1  # counts of noise below which there is nothing to take out; rounding to 8 bits alone makes 0.3
 _BRIGHTEST = 4.0  # floating-point values above this are not a picture in 0..1
@@ -61,7 +59,8 @@ class Denoiser(ModelRunner):
     """Takes the noise out of pictures.
 
     Args:
-        model: name of a bundled model, an .onnx file, a checkpoint, a run folder; or an engine that is already open.
+        model: name of a bundled model, an .onnx file, a checkpoint, a run folder; or an engine that is already open;
+            None: "photo", or "gaussian" where a level is given.
         engine: "auto", "onnxruntime", "openvino", "torch" or "torch-compiled".
         strength: 0 returns the picture unchanged, 1 is the result of the model, between them the two are mixed. Up to
             2, a model that takes the noise level is told a level that many times higher; any other model's correction
@@ -81,7 +80,7 @@ class Denoiser(ModelRunner):
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Engine = "photo",
+        model: str | os.PathLike[str] | Engine | None = None,
         *,
         engine: str = "auto",
         strength: float = 1.0,
@@ -96,15 +95,14 @@ class Denoiser(ModelRunner):
     ) -> None:
         if level is not None and not 0 <= level <= COUNTS:
             raise RecipeError(f"level is {level}; expected a noise standard deviation in counts, 0 to 255")
+        if model is None:
+            model = default_model("picture", told=level is not None)
         super().__init__(model, engine, strength, tile, threads, ensemble, samples, seed, precision, provider)
-        if (self.card.kind, self.card.channels) not in (("rgb", 3), ("gray", 1)):
-            raise ModelError(
-                f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "
-                "expected one for rgb or gray pictures, like the bundled 'photo'"
-            )
+        self._refuse_unless((("rgb", 3), ("gray", 1)), "rgb or gray pictures, like the bundled 'photo'")
         if level is not None and self.card.level == "none":
             raise ModelError(
-                f"the model '{self.card.name}' takes no noise level; leave the level out and use the strength"
+                f"the model '{self.card.name}' takes no noise level; leave the level out and use the strength, or take "
+                "'gaussian'"
             )
         self.level = level
 
@@ -138,20 +136,21 @@ class Denoiser(ModelRunner):
 
     def _run_and_log(self, image: Image, progress: Progress | None) -> Image:
         result = self.run(image, progress=progress)
-        for note in result.notes:  # which the caller does not see otherwise
-            logger.warning("%s", note)
+        log_notes(result.notes)
         return result.image
 
     def run(self, image: Image, *, progress: Progress | None = None) -> Result:
         """Denoise one picture, and say what happened."""
         started = time.perf_counter()
         if self.strength == 0:
-            return Result(image, None, 0.0, {}, time.perf_counter() - started, uncertainty=self._untouched(image))
+            return Result(
+                image, None, 0.0, {}, time.perf_counter() - started, uncertainty=self._untouched(image.pixels)
+            )
         sigma = COUNTS * estimate_sigma(image.pixels) if self.level is None else self.level
         if sigma < _SILENT and self.level is None and self.card.level == "sigma":
             # What a network does to a picture without noise can only harm it.
             note = "no noise was found, so nothing was changed; if you see some, say how much with the level"
-            return Result(image, sigma, 0.0, {}, time.perf_counter() - started, (note,), self._untouched(image))
+            return Result(image, sigma, 0.0, {}, time.perf_counter() - started, (note,), self._untouched(image.pixels))
         level, notes = self._model_level(sigma)
         # Beyond 1 a model that takes the level has been told a higher one instead.
         mix = self.strength if level is None else min(self.strength, 1.0)
@@ -162,10 +161,6 @@ class Denoiser(ModelRunner):
         seconds = time.perf_counter() - started
         clean = image.with_pixels(work.result)
         return Result(clean, sigma, removed, plan.describe(), seconds, tuple(notes), work.uncertainty)
-
-    def _untouched(self, image: Image) -> npt.NDArray[np.float32] | None:
-        """The uncertainty of a picture in which nothing was changed."""
-        return np.zeros(image.pixels.shape, np.float32) if self.ensemble.samples > 1 else None
 
     def _model_level(self, sigma: float) -> tuple[float | None, list[str]]:
         """What the model is told, in 0..1, and what to tell the user about it."""

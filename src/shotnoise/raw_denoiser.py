@@ -8,7 +8,6 @@ brightness stays and tiles do not show.
 Levels of noise are in counts of 255, as everywhere: 255 stands for white - black.
 """
 
-import logging
 import math
 import os
 import time
@@ -19,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.engines import Engine, Ensemble, Poses
-from shotnoise.errors import ModelError, RecipeError
+from shotnoise.errors import RecipeError
 from shotnoise.images.raw import RawFrame
 from shotnoise.images.raw.bayer import join, sites, split
-from shotnoise.runner import COUNTS, Medium, ModelRunner, Progress, Values, raw_level
+from shotnoise.runner import COUNTS, Medium, ModelRunner, Progress, Values, log_notes, raw_level
 from shotnoise.sensor import estimate_sigma
 from shotnoise.sensor.estimate import estimate_frame, law_for
 from shotnoise.sensor.law import KSigma, NoiseLaw
@@ -31,8 +30,6 @@ from shotnoise.sensor.published import open_profile
 from shotnoise.tiling import Tile, read_tile
 
 __all__ = ["RawDenoiser", "RawResult"]
-
-logger = logging.getLogger(__name__)
 
 _ROUNDING = 12**-0.5  # counts of the file: the noise of whole numbers, below which there is nothing to take out
 _LEAST_LEFT = 0.02  # of the noise: so little is not told from none
@@ -112,11 +109,7 @@ class RawDenoiser(ModelRunner):
         if iso is not None and not isinstance(profile, NoiseProfile):
             raise RecipeError(f"ISO {iso:g} is given without a noise profile, and nothing else depends on it")
         super().__init__(model, engine, strength, tile, threads, ensemble, samples, seed, precision, provider)
-        if (self.card.kind, self.card.channels) != ("raw", 4):
-            raise ModelError(
-                f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "
-                "expected one for raw data of 4 channels, like the bundled 'raw'"
-            )
+        self._refuse_unless((("raw", 4),), "raw data of 4 channels, like the bundled 'raw'")
         self.profile = profile
         self.iso = iso
         self._transform = None if self.card.k_sigma is None else KSigma(**self.card.k_sigma.model_dump())
@@ -132,8 +125,7 @@ class RawDenoiser(ModelRunner):
             The same with a clean mosaic. What a user should know besides is logged; :meth:`run` returns it.
         """
         result = self.run(frame, progress=progress)
-        for note in result.notes:  # which the caller does not see otherwise
-            logger.warning("%s", note)
+        log_notes(result.notes)
         return result.frame
 
     def run(self, frame: RawFrame, *, progress: Progress | None = None) -> RawResult:
@@ -141,7 +133,7 @@ class RawDenoiser(ModelRunner):
         started = time.perf_counter()
         if self.strength == 0:
             seconds = time.perf_counter() - started
-            return RawResult(frame, None, None, 0.0, 1.0, {}, seconds, uncertainty=self._untouched(frame))
+            return RawResult(frame, None, None, 0.0, 1.0, {}, seconds, uncertainty=self._untouched(frame.mosaic))
         law, notes = self._law(frame)
         span = frame.white - sum(frame.black) / 4
         deviation = _deviation(frame, law)
@@ -150,7 +142,7 @@ class RawDenoiser(ModelRunner):
             # What a network does to a picture without noise can only harm it.
             notes.append("no noise was found, so nothing was changed; if you see some, give a noise profile")
             seconds = time.perf_counter() - started
-            return RawResult(frame, law, sigma, 0.0, 1.0, {}, seconds, tuple(notes), self._untouched(frame))
+            return RawResult(frame, law, sigma, 0.0, 1.0, {}, seconds, tuple(notes), self._untouched(frame.mosaic))
         told, mix = law, self.strength
         if (self._transform is not None or self.card.level == "sigma") and self.strength > 1:
             told, mix = law.scaled(self.strength), 1.0
@@ -162,10 +154,6 @@ class RawDenoiser(ModelRunner):
         clean = frame.with_mosaic(work.result, noise=_noise_of(law, left, frame))
         seconds = time.perf_counter() - started
         return RawResult(clean, law, sigma, removed, left, plan.describe(), seconds, tuple(notes), work.uncertainty)
-
-    def _untouched(self, frame: RawFrame) -> npt.NDArray[np.float32] | None:
-        """The uncertainty of a frame in which nothing was changed."""
-        return np.zeros(frame.mosaic.shape, np.float32) if self.ensemble.samples > 1 else None
 
     def _law(self, frame: RawFrame) -> tuple[NoiseLaw, list[str]]:
         """The law to go by, and what the user should know about it."""

@@ -6,6 +6,7 @@ brings a :class:`Medium` that knows how its pixels become values for the model, 
 
 import contextlib
 import functools
+import logging
 import math
 import os
 import sys
@@ -28,7 +29,9 @@ from shotnoise.memory import free_memory, memory_of
 from shotnoise.sensor.law import KSigma
 from shotnoise.tiling import DEFAULT_BUDGET, Plan, Tile, plan_tiles
 
-__all__ = ["COUNTS", "STRONGEST", "Medium", "ModelRunner", "Progress", "raw_level"]
+__all__ = ["COUNTS", "STRONGEST", "Medium", "ModelRunner", "Progress", "log_notes", "raw_level"]
+
+logger = logging.getLogger(__name__)
 
 COUNTS = 255.0  # noise levels in counts per noise level in 0..1
 STRONGEST = 2.0
@@ -133,6 +136,19 @@ class ModelRunner:
         """What runs: see :class:`~shotnoise.engines.Engine`; with the keys `ensemble`, `samples` and `seed`."""
         return self.ensemble.describe()
 
+    def _refuse_unless(self, kinds: Sequence[tuple[str, int]], expected: str) -> None:
+        """The model must be for one of these kinds of data and numbers of channels; `expected` says so in words."""
+        card = self.card
+        if (card.kind, card.channels) not in kinds:
+            raise ModelError(
+                f"the model '{card.name}' is for {card.kind} data of {card.channels} channels; "
+                f"expected one for {expected}"
+            )
+
+    def _untouched(self, pixels: npt.NDArray[Any]) -> Values | None:
+        """The uncertainty of a picture in which nothing was changed."""
+        return np.zeros(pixels.shape, np.float32) if self.ensemble.samples > 1 else None
+
     def _ensemble_for(self, sigma: float, notes: list[str]) -> Ensemble:
         """What runs for a picture with noise of so many counts: not an int8 model below the level it was made for.
 
@@ -219,6 +235,12 @@ class ModelRunner:
                 f"the result is nearly identical to the input: {removed:.1f} counts taken away where the noise is "
                 f"about {sigma:.1f}; try a higher strength or another model"
             )
+
+
+def log_notes(notes: Sequence[str]) -> None:
+    """For a caller who sees the picture alone."""
+    for note in notes:
+        logger.warning("%s", note)
 
 
 def raw_level(card: Card, counts: Values, transform: KSigma | None, k: Values, s2: Values) -> Values | None:

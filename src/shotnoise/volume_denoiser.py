@@ -5,7 +5,6 @@ on the slices along the third axis. As in training, values are divided by the ma
 (nothing) to 0.5, and slices are continued with black.
 """
 
-import logging
 import os
 import time
 from dataclasses import dataclass
@@ -15,11 +14,9 @@ import numpy as np
 from shotnoise.engines import Engine, Poses
 from shotnoise.errors import ModelError, PictureError
 from shotnoise.mri import BLACK, Volume, bordered
-from shotnoise.runner import COUNTS, ModelRunner, Progress, Values
+from shotnoise.runner import COUNTS, ModelRunner, Progress, Values, log_notes
 
 __all__ = ["VolumeDenoiser", "VolumeResult"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +66,7 @@ class VolumeDenoiser(ModelRunner):
         provider: str | None = None,
     ) -> None:
         super().__init__(model, engine, strength, None, threads, ensemble, samples, seed, precision, provider)
-        if (self.card.kind, self.card.channels) != ("mri", 1):
-            raise ModelError(
-                f"the model '{self.card.name}' is for {self.card.kind} data of {self.card.channels} channels; "
-                "expected one for mri data of 1 channel, as `shotnoise train noise2noise/mri-quick` makes it"
-            )
+        self._refuse_unless((("mri", 1),), "mri data of 1 channel, as `shotnoise train noise2noise/mri-quick` makes it")
         if self.card.level != "none":
             raise ModelError(
                 f"the model '{self.card.name}' takes the noise level, and under-sampling has none; expected a model "
@@ -83,8 +76,7 @@ class VolumeDenoiser(ModelRunner):
     def __call__(self, volume: Volume, *, progress: Progress | None = None) -> Volume:
         """Denoise one volume; what a user should know besides is logged, and :meth:`run` returns it."""
         result = self.run(volume, progress=progress)
-        for note in result.notes:
-            logger.warning("%s", note)
+        log_notes(result.notes)
         return result.volume
 
     def run(self, volume: Volume, *, progress: Progress | None = None) -> VolumeResult:

@@ -1,13 +1,21 @@
 """Batches: what is done, skipped and failed, and that nothing is lost or half there."""
 
+import errno
 import multiprocessing
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from shotnoise.batch import BatchReport, Options, UsageError, denoise_files
+from shotnoise.batch.work import told_to_leave
 from shotnoise.errors import EngineError, ModelError
 from shotnoise.images import open_image
 from tiny_models import write_model
@@ -275,3 +283,85 @@ def test_processes_that_cannot_be_started(pictures, model, tmp_path, monkeypatch
     monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor.submit", refuse)
     with pytest.raises(EngineError, match=r"cannot start 2 processes .out of processes.; try fewer jobs"):
         denoise_files([pictures], tmp_path / "out", options=Options(model), jobs=2)
+
+
+def test_an_output_folder_that_is_a_file(pictures, model, tmp_path, caplog):
+    (tmp_path / "out").write_bytes(b"mine")
+    report = denoise_files([pictures / "a.png"], f"{tmp_path}/out/", options=Options(model))
+    name = tmp_path / "out" / "a.png"
+    assert report.files[0].error == (
+        f"{pictures}/a.png: {name}: cannot be written (its folder is a file); choose another place"
+    )
+    assert caplog.text == ""
+    assert (tmp_path / "out").read_bytes() == b"mine"
+
+
+def test_what_was_written_before_the_disk_was_full_is_ours(pictures, model, tmp_path, monkeypatch):
+    """The picture is there, its report is not: the next run makes both, without being told to overwrite."""
+
+    def full(place, encode):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    options = Options(model, report=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("shotnoise.batch.report_page.picture_report", lambda *_: b"page")
+        patch.setattr("shotnoise.batch.file.write", full)
+        (failed,) = denoise_files([pictures / "a.png"], tmp_path / "out", options=options).files
+    page = tmp_path / "out" / "a_report.html"
+    assert f"{page}: cannot be written (No space left on device); choose another place" in failed.error
+    assert (tmp_path / "out" / "a.png").exists()
+    assert denoise_files([pictures / "a.png"], tmp_path / "out", options=options).count("done") == 1
+    assert page.exists()
+
+
+def test_a_name_with_a_line_break_makes_one_line(pictures, model):
+    (pictures / "bad.png").rename(pictures / "very\nbad.png")
+    (failed,) = denoise_files([pictures / "very\nbad.png"], options=Options(model)).files
+    assert "\n" not in failed.error
+    assert r"very\nbad.png" in failed.error
+
+
+def lives(process):
+    """Whether it is more than an entry that nobody has asked for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes where Linux lists them")
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGTERM, "1"), (signal.SIGKILL, "2")])
+def test_nothing_goes_on_without_its_parent(pictures, model, tmp_path, number, jobs):
+    """However the command ends, no process stays behind; and unless it was killed, the next one goes on from there."""
+    for index in range(400):
+        shutil.copy(pictures / "a.png", pictures / f"copy{index}.png")
+    command = [sys.executable, "-m", "shotnoise", "denoise", str(pictures), "-o", str(tmp_path / "out"), "--jobs", jobs]
+    pipe = subprocess.Popen([*command, "--model", model, "--engine", "onnxruntime"], stderr=subprocess.PIPE, text=True)
+    pipe.stderr.readline()  # a file is done
+    children = [int(one) for one in Path(f"/proc/{pipe.pid}/task/{pipe.pid}/children").read_text().split()]
+    assert len(children) == (3 if jobs == "2" else 0)  # two that work, and one that tracks what they share
+    pipe.send_signal(number)
+    rest = pipe.communicate(timeout=30)[1]
+    assert pipe.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    until = time.monotonic() + 10
+    while any(map(lives, children)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(lives, children))
+    if number != signal.SIGKILL:
+        assert "the same command goes on from there" in rest
+        assert not list((tmp_path / "out").glob("*.partial"))
+        assert denoise_files([pictures / "copy0.png"], tmp_path / "out", options=Options(model)).count("failed") == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with told_to_leave():
+            signal.raise_signal(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            with told_to_leave(), pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+                signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -140,7 +140,7 @@ def test_a_defect_while_writing_costs_one_file(pictures, model, tmp_path, monkey
     assert {file.input.stem: file.status for file in report.files} == {
         "0": "done", "1": "failed", "2": "failed", "3": "done", "4": "done",
     }  # fmt: skip
-    assert "1.png: no space left on device" in report.files[1].error
+    assert "1.png: cannot be written (no space left on device); choose another place" in report.files[1].error
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

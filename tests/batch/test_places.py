@@ -57,6 +57,27 @@ def test_results_inside_the_input_folder_are_no_inputs():
     assert plan("d", output="d/out") == {"d/e.png": "d/out/e.png", "d/f/g.tif": "d/out/f/g.tif"}
 
 
+def test_an_output_folder_around_the_inputs_hides_none_of_them():
+    """`denoise photos -o .` must not take every photo for a result of an earlier run."""
+    assert plan("d", output=".") == {"d/e.png": "e.png", "d/f/g.tif": "f/g.tif"}
+    assert plan("d/e.png", output=".") == {"d/e.png": "e.png"}
+    assert plan("d/f/g.tif", output="d") == {"d/f/g.tif": "d/g.tif"}
+
+
+@pytest.mark.parametrize(("inputs", "output"), [([""], None), (["a.png"], ""), (["a.png", ""], "o")])
+def test_an_empty_name_is_not_the_current_folder(inputs, output):
+    with pytest.raises(UsageError, match=r"a name is empty; expected a file or folder, .*; is a variable not set\?"):
+        plan(*inputs, output=output)
+
+
+def test_an_input_is_not_overwritten_through_a_link():
+    Path("o").mkdir()
+    Path("o/a.png").symlink_to("../a.png")
+    planned, _ = plan_places(["a.png"], "o", None, None, recursive=True)
+    with pytest.raises(UsageError, match=r"a\.png would overwrite the input a\.png"):
+        refuse_collisions(planned, in_place=False)
+
+
 def test_the_same_input_twice_is_one():
     assert plan("a.png", "a.png", output="o") == {"a.png": "o/a.png"}
 

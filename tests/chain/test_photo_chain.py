@@ -40,7 +40,7 @@ def test_pictures_to_a_running_denoiser(folder, capsys):
     store, whole, parts = (str(folder / name) for name in ("store", "whole", "parts"))
     assert run(["pack", str(folder / "pictures"), store]) == 0
 
-    train = ["train", "photo/sigma", "--data", store, "--device", "cpu", *settings(TINY)]
+    train = ["train", "gaussian/s", "--data", store, "--device", "cpu", *settings(TINY)]
     assert run([*train, "-o", whole]) == 0
 
     # the same run in two halves: interrupted after 10 steps, resumed
@@ -78,9 +78,9 @@ def test_pictures_to_a_running_denoiser(folder, capsys):
 
 def test_mistakes_end_with_one_line(folder, capsys):
     cases = [
-        (["train", "photo/sigma", "--data", str(folder / "nothing")], 1, "nothing"),
-        (["train", "photo/sigma"], 1, "no training pictures given"),
-        (["train", "photo/sigm", "--data", str(folder)], 1, "did you mean 'photo/sigma'"),
+        (["train", "gaussian/s", "--data", str(folder / "nothing")], 1, "nothing"),
+        (["train", "gaussian/s"], 1, "no training pictures given"),
+        (["train", "gaussian/z", "--data", str(folder)], 1, "did you mean 'gaussian/s'"),
         (["train"], 2, "give either a recipe to start or --resume RUN"),
         (["export", str(folder / "none"), "-o", "x.onnx"], 1, "no such checkpoint"),
         (["evaluate", "photo", "--protocol", "kodak25", "--data", str(folder)], 1, "kodak24"),

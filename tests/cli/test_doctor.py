@@ -29,7 +29,7 @@ def test_it_says_what_runs_and_why(cache, capsys):
     assert found["cores"] >= 1
     assert found["instructions"] is None or isinstance(found["instructions"], list)
     models = {model["name"]: model for model in found["models"]}
-    assert set(models) == {"photo", "raw"}
+    assert set(models) == {"photo", "gaussian", "raw"}
     for model in models.values():
         assert model["engine"] in ("onnxruntime", "openvino")
         assert model["precision"] in ("fp32", "bf16")

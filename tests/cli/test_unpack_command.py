@@ -46,7 +46,7 @@ def test_training_from_a_folder_of_pairs(pairs, tmp_path, data, source, capsys):
         "validation.samples=2", "validation.crop=32", "validation.noise=null", "validation.share=0.25",
     ]  # fmt: skip
     words = [word for setting in settings for word in ("--set", setting)]
-    command = ["train", "photo/sigma", "--data", str(pairs / data), "--device", "cpu", *words]
+    command = ["train", "gaussian/s", "--data", str(pairs / data), "--device", "cpu", *words]
     assert run([*command, "-o", str(tmp_path / "r")]) == 0, capsys.readouterr().err
     with (tmp_path / "r" / "metrics.csv").open(newline="") as file:
         assert list(csv.DictReader(file))

@@ -137,8 +137,8 @@ def test_clean_targets_are_one_setting_away():
 
 
 def test_unknown_names_and_broken_files(tmp_path):
-    with pytest.raises(RecipeError, match="no recipe 'photo/sigm': did you mean 'photo/sigma'"):
-        load_recipe("photo/sigm")
+    with pytest.raises(RecipeError, match="no recipe 'gaussian/z': did you mean 'gaussian/s'"):
+        load_recipe("gaussian/z")
     with pytest.raises(RecipeError, match="line 2: not a plain YAML recipe"):
         load_recipe(write(tmp_path, "name: x\n b: [\n"))
     with pytest.raises(RecipeError, match="is a YAML mapping"):

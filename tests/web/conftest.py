@@ -57,7 +57,7 @@ def server(tmp_path_factory):
     running.process.stdout.close()
     errors = (folder / "err.txt").read_text()
     assert (status, errors[-8:]) == (130, "stopped\n")
-    assert errors.count("Traceback") == errors.count("Error: an address was given instead of a file")  # of one test
+    assert errors.count("Traceback") == errors.count("RefusedError: a")  # an address, a file: of two tests
     assert [path.name for path in running.temporary.iterdir()] == []
 
 

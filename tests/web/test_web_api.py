@@ -74,7 +74,7 @@ def test_sixteen_bits_with_profile_and_exif(server, noisy, tmp_path):
     assert b"Maker" in got.exif
     report = json.loads(answer["shotnoise-report"])
     assert (report["file"], report["result"]) == ("ein Bild.tif", made.name)
-    assert (report["model"], report["engine"], report["provider"]) == ("photo", "onnxruntime", "cpu")
+    assert (report["model"], report["engine"], report["provider"]) == ("gaussian", "onnxruntime", "cpu")
     assert report["sigma"] == 15
     assert 5 < report["removed"] < 15
     assert report["tiles"]["tiles"] == 1
@@ -112,7 +112,7 @@ def test_about(server):
     status, _, body = ask(server, "/api")
     about = json.loads(body)
     assert status == 200
-    assert about["models"]["photo"]["takes_level"]
+    assert about["models"]["gaussian"]["takes_level"]
     assert about["limits"] == {"upload_bytes": 3_000_000, "pixels": 50_000, "waiting": 16, "seconds": 600.0}
     assert about["engines"][0] == "auto"
 
@@ -132,6 +132,7 @@ def test_refusals(server, noisy, tmp_path):
         ("/api/denoise?name=a.png", b"x" * 3_000_001, 413, "a.png: has 3.0 MB, more than the 3 MB"),
         ("/api/denoise?name=a.png", b"x" * 5_000_000, 413, "the request brings 5.0 MB, more than the 3 MB"),
         ("/api/nothing", content, 404, "there is no POST /api/nothing here; expected GET /api"),
+        ("/api", content, 404, "there is no POST /api here; expected GET /api"),
     ):  # fmt: skip
         found, _, answer = ask(server, path, body, "POST")
         error = json.loads(answer)["error"]
@@ -139,6 +140,34 @@ def test_refusals(server, noisy, tmp_path):
         assert words in error
         assert str(server.temporary) not in error
     assert nothing_is_left(server)
+
+
+def test_forms_that_are_none(server, noisy):
+    content = noisy.read_bytes()
+    whole, headers = form({}, "a.png", content)
+    kind = headers["Content-Type"]
+    for body, said, words in (
+        (whole, "multipart/form-data", "the form cannot be read (missing boundary in multipart); expected one file"),
+        (content, kind, "the form cannot be read (invalid multipart data); expected one file, in the field 'file'"),
+        (form({}, "a.png", content)[0].replace(b"--the-border--", b"") + whole, kind, "too many files"),
+        (form({"level": 1}, "a.png", content)[0].replace(b'"file"', b'"picture"'), kind, "the form has no file"),
+    ):  # fmt: skip
+        status, _, answer = ask(server, "/api/denoise", body, **{"Content-Type": said})
+        assert (status, words in json.loads(answer)["error"]) == (400, True), answer
+    assert nothing_is_left(server)
+    status, _, _ = ask(server, "/api/estimate", whole, **{"Content-Type": kind.replace("multipart", "Multipart")})
+    assert status == 200
+
+
+def test_names_are_shortened_to_what_systems_take():
+    """Which is a number of bytes: the same one for every writing."""
+    file_name = pytest.importorskip("shotnoise.web.api", exc_type=ImportError).file_name
+    for name, expected in (
+        ("a.png", "a.png"), ("C:\\x\\a.png", "a.png"), ("../../a.png", "a.png"), (".hidden.png", "hidden.png"),
+        ("..", "picture"), ("", "picture"), ("a\0\nb.png", "ab.png"), ("b" * 300 + ".png", "b" * 176 + ".png"),
+        ("字" * 120 + ".png", "字" * 58 + ".png"), ("字" * 120, "字" * 60), ("é" * 100 + ".jpeg", "é" * 87 + ".jpeg"),
+    ):  # fmt: skip
+        assert file_name(name) == expected
 
 
 def test_a_body_of_unknown_length(server, noisy):
@@ -156,20 +185,45 @@ def test_a_body_of_unknown_length(server, noisy):
     assert nothing_is_left(server)
 
 
-def test_an_address_instead_of_a_file_is_not_fetched(server):
-    """Gradio would download it, if somebody asked the event of the upload by hand."""
+def events(server, trigger):
+    """The events of the page that something begins, as Gradio numbers them."""
     _, _, body = ask(server, "/config")
-    event = next(
-        one["id"] for one in json.loads(body)["dependencies"] if one["targets"] and one["targets"][0][1] == "upload"
-    )
-    file = {"path": f"{server.url}/api", "meta": {"_type": "gradio.FileData"}}
-    asked = json.dumps({"data": [file], "fn_index": event, "session_hash": "tests"}).encode()
+    return [one["id"] for one in json.loads(body)["dependencies"] if one["targets"] and one["targets"][0][1] == trigger]
+
+
+def by_hand(server, event, *data):
+    """What an event of the page answers to somebody who does not use the page, and whether it worked."""
+    asked = json.dumps({"data": data, "fn_index": event, "session_hash": "tests"}).encode()
     status, _, _ = ask(server, "/gradio_api/queue/join", asked, **{"Content-Type": "application/json"})
     assert status == 200
     _, _, heard = ask(server, "/gradio_api/queue/data?session_hash=tests")
     completed = [json.loads(line[6:]) for line in heard.decode().splitlines() if line.startswith("data: ")]
-    assert [one["success"] for one in completed if one["msg"] == "process_completed"] == [False]
+    return heard.decode(), [one["success"] for one in completed if one["msg"] == "process_completed"]
+
+
+def named(path):
+    """A file as the page names one that it has sent."""
+    return {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+
+
+def test_an_address_instead_of_a_file_is_not_fetched(server):
+    """Gradio would download it, if somebody asked the event of the upload by hand."""
+    assert by_hand(server, events(server, "upload")[0], named(f"{server.url}/api"))[1] == [False]
     assert nothing_is_left(server)
+
+
+def test_files_of_the_machine_are_not_opened(server, noisy):
+    """Neither as the file nor in place of any other value, of which Gradio would make a copy for visitors."""
+    upload, profile = events(server, "upload")[0], events(server, "change")[0]
+    for event in (upload, profile):
+        heard, worked = by_hand(server, event, named(noisy))
+        assert worked == [False]
+        assert noisy.name not in heard
+    (folder,) = server.temporary.glob("shotnoise-serve-*")
+    assert not list(folder.rglob(noisy.name))
+    assert nothing_is_left(server)
+    status, _, body = ask(server, f"/gradio_api/file={noisy}")
+    assert (status, "there is no /gradio_api/file=" in json.loads(body)["error"]) == (404, True)
 
 
 def refused_to_start(*options):

@@ -8,6 +8,7 @@ import pytest
 from shotnoise.batch import Options
 from shotnoise.web import Limits, RefusedError
 from shotnoise.web.desk import Desk
+from tiny_models import write_model
 
 OPENING = {"sources": {"photo": "photo", "raw": "raw"}, "options": Options(threads=1, engine="onnxruntime")}
 
@@ -72,3 +73,18 @@ def test_a_road_with_everything_that_can_go_wrong(desk, tmp_path):
     assert "took longer than the 0 seconds that this server allows and was stopped" in message
     assert status == 504
     assert desk.load == (0, 0)
+
+
+def test_visitors_do_not_learn_where_files_lie(desk, tmp_path):
+    folder = tmp_path / "secret"
+    folder.mkdir()
+    model = write_model(folder / "m.onnx", shape="blur")
+    example = {"path": str(tmp_path / "e.png")}
+    assert desk.submit("example", **example).result.result(60) == {}
+    options = Options(model=str(model), precision="int8", threads=1)
+    message, _ = refusal(desk.submit("denoise", **example, output=str(tmp_path / "out"), options=options))
+    assert message.startswith("m.onnx: has no m.int8.onnx beside it")
+    assert "secret" not in message
+    options = Options(model="photo", precision="fp16", engine="onnxruntime", threads=1)
+    message, _ = refusal(desk.submit("denoise", **example, output=str(tmp_path / "out"), options=options))
+    assert message.startswith("photo.onnx: is a file in fp32")

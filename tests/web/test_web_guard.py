@@ -35,11 +35,16 @@ class Client:
             "query_string": query.encode(),
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in named],
         }
-        waiting = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
-        waiting[-1]["more_body"] = False
+        waiting = [
+            None if piece is None else {"type": "http.request", "body": piece, "more_body": True} for piece in pieces
+        ]  # None: no more comes
+        if waiting[-1] is not None:
+            waiting[-1]["more_body"] = False
         sent = []
 
         async def receive():
+            if waiting[0] is None:
+                await asyncio.sleep(3600)
             return waiting.pop(0)
 
         async def send(message):
@@ -153,6 +158,18 @@ def test_too_much_is_refused_before_it_is_read(tmp_path):
     assert client.ask("/api/denoise", "POST", pieces=(b"x" * 900_000,) * 2)[2] == b"x" * 1_800_000
     assert client.ask("/gradio_api/upload", "POST", content_length="9000000")[0] == 200  # several files
     assert client.ask("/gradio_api/queue/join", "POST", content_length="9000000")[0] == 413  # sent all the same
+
+
+def test_a_request_of_which_no_more_comes_is_given_up(tmp_path, monkeypatch):
+    """Or a few of them would hold all that the server has."""
+    monkeypatch.setattr("shotnoise.web.guard._PATIENCE", 0.05)
+    client = Client(tmp_path)
+    status, _, body = client.ask("/api/denoise", "POST", pieces=(b"x", None))
+    assert (status, client.seen) == (408, [])
+    assert "nothing came for 0.05 seconds of a request that is not complete; send it again" in json.loads(body)["error"]
+    assert client.ask("/api/denoise", "POST", pieces=(b"x" * 4_000_000, None))[0] == 413
+    client = Client(tmp_path, token=TOKEN)
+    assert client.ask("/sign-in", "POST", pieces=(b"token=", None))[0] == 401
 
 
 def test_a_full_disk_takes_no_more(tmp_path, monkeypatch):

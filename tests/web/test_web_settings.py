@@ -33,6 +33,14 @@ def test_what_is_not_given_is_the_default(offer):
     assert (options.quality, options.threads, options.max_pixels) == (80, 3, 99)
 
 
+def test_the_model_for_a_level_that_is_told_is_that_of_the_command(offer):
+    offer.known["gaussian"] = Model("gaussian", "gaussian", "picture", True)
+    assert Settings.parse({"level": "25"}).options(offer, "picture", 99).model == "gaussian"
+    assert Settings.parse({}).options(offer, "picture", 99).model == "photo"
+    offer.known = {"mine.onnx": Model("mine.onnx", "/models/mine.onnx", "picture"), **offer.known}
+    assert Settings.parse({"level": "25"}).options(offer, "picture", 99).model == "/models/mine.onnx"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -72,6 +80,6 @@ def test_profiles_by_name(offer, tmp_path):
 
 
 def test_models_given_come_before_those_that_come_along():
-    assert list(Offer(models=("a/x.onnx", "photo")).sources) == ["x.onnx", "photo", "raw"]
+    assert list(Offer(models=("a/x.onnx", "photo")).sources) == ["x.onnx", "photo", "gaussian", "raw"]
     with pytest.raises(ModelError, match=r"both be offered as 'x.onnx'; rename"):
         _ = Offer(models=("a/x.onnx", "b/x.onnx")).sources

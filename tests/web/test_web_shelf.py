@@ -53,6 +53,20 @@ def test_the_files_of_a_closed_page_go_soon_unless_it_was_only_a_lost_connection
     assert other.folder.exists()
 
 
+def test_a_request_keeps_its_file_however_long_it_waits(shelf):
+    """In a full queue that may be longer than pages are idle; it is removed when the request has been answered."""
+    item = shelf.new()
+    item.touched -= 3600
+    shelf.sweep()
+    assert item.folder.exists()
+
+
+def test_a_tidied_folder_is_made_again(tmp_path):
+    shelf = Shelf(tmp_path / "root", idle=60)
+    assert shelf.new().folder.exists()
+    assert (tmp_path / "root").stat().st_mode & 0o077 == 0
+
+
 def test_what_nobody_asks_for_goes(shelf):
     old, used = shelf.new("a"), shelf.new("a")
     old.touched -= 61

@@ -1,9 +1,10 @@
 """One file through its denoiser: read, denoise, write, report."""
 
+import contextlib
 import functools
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,9 +15,9 @@ from shotnoise.batch.manifest import Origin
 from shotnoise.batch.options import Options
 from shotnoise.batch.places import DNG, Kind, Place
 from shotnoise.batch.spread import picture_of
-from shotnoise.errors import ShotnoiseError
+from shotnoise.errors import PictureError, ShotnoiseError
 from shotnoise.images import open_image, save_image
-from shotnoise.images._disk import write
+from shotnoise.images._disk import shown, write
 from shotnoise.images.raw import HeaderlessLayout, open_raw, save_dng, save_linear_dng
 from shotnoise.images.raw.kinds import begins_like_raw
 from shotnoise.mri import open_volume, save_volume
@@ -200,8 +201,8 @@ def _denoise_picture(workers: Workers, place: Place, progress: "Progress | None"
     megapixels, notes = image.height * image.width / 1e6, image.notes
     del image  # its memory is for the next one
     yield result.image.pixels.nbytes
-    place.output.parent.mkdir(parents=True, exist_ok=True)
-    lost = save_image(result.image, place.output, quality=workers.options.quality)
+    with _writing(place.output):
+        lost = save_image(result.image, place.output, quality=workers.options.quality)
     _save_uncertainty(result, place, workers.options)
     _save_report(page, place)
     return {
@@ -246,8 +247,8 @@ def _denoise_volume(workers: Workers, place: Place, progress: "Progress | None")
     result = workers.volumes().run(volume, progress=progress)
     del volume
     yield result.volume.values.nbytes
-    place.output.parent.mkdir(parents=True, exist_ok=True)
-    save_volume(result.volume, place.output)
+    with _writing(place.output):
+        save_volume(result.volume, place.output)
     return {"removed": result.removed, "megapixels": result.volume.values.size / 1e6, "notes": result.notes}
 
 
@@ -261,21 +262,20 @@ def _layout(path: Path, layout: str | None) -> HeaderlessLayout | None:
 
 def _save_raw(result: "RawResult", place: Place, options: Options) -> tuple[str, ...]:
     """The result as DNG or as a picture, and the preview; returns what the formats could not hold."""
-    for path in (place.output, place.preview):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
     notes: tuple[str, ...] = ()
     frame, ending = result.frame, place.output.suffix.lower()
     if place.preview is not None:
-        notes += save_image(develop(frame, size="half"), place.preview, quality=options.quality)
-    if ending != DNG:
-        depth = np.uint8 if ending in _EIGHT_BITS else np.uint16
-        return notes + save_image(develop(frame, size="full", dtype=depth), place.output, quality=options.quality)
-    gone = None if result.law is None else 1 - result.left
-    if not options.linear:
-        return notes + save_dng(frame, place.output, compression=options.compression, noise_reduction=gone)
-    rgb = camera_rgb(frame, size="full")
-    return notes + save_linear_dng(rgb, frame, place.output, compression=options.compression, noise_reduction=gone)
+        with _writing(place.preview):
+            notes += save_image(develop(frame, size="half"), place.preview, quality=options.quality)
+    with _writing(place.output):
+        if ending != DNG:
+            depth = np.uint8 if ending in _EIGHT_BITS else np.uint16
+            return notes + save_image(develop(frame, size="full", dtype=depth), place.output, quality=options.quality)
+        gone = None if result.law is None else 1 - result.left
+        if not options.linear:
+            return notes + save_dng(frame, place.output, compression=options.compression, noise_reduction=gone)
+        rgb = camera_rgb(frame, size="full")
+        return notes + save_linear_dng(rgb, frame, place.output, compression=options.compression, noise_reduction=gone)
 
 
 def _save_uncertainty(result: "Result | RawResult", place: Place, options: Options) -> None:
@@ -289,10 +289,22 @@ def _save_uncertainty(result: "Result | RawResult", place: Place, options: Optio
 def _save_report(page: bytes, place: Place) -> None:
     """The page, where one was made."""
     if place.report is not None:
-        write(place.report, lambda file: file.write(page))
+        with _writing(place.report):
+            write(place.report, lambda file: file.write(page))
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Into a folder that is made where there is none; what the system refuses is said in our words."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        reason = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror or error
+        raise PictureError(f"{shown(path)}: cannot be written ({reason}); choose another place") from error
 
 
 def naming(path: Path, reason: str) -> str:
     """The reason in one line that names the file."""
     line = " ".join(reason.split())
-    return line if str(path) in line else f"{path}: {line}"
+    return line if shown(path) in line else f"{shown(path)}: {line}"

@@ -9,11 +9,11 @@ import logging
 import math
 import os
 import time
-import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from shotnoise.images._disk import write
 
 __all__ = ["MANIFEST", "Manifest", "Origin", "file_state"]
 
@@ -92,23 +92,18 @@ class Manifest:
         started = time.monotonic()
         self._entries = self._read() | self._fresh
         content = json.dumps({"version": _VERSION, "files": self._entries}, separators=(",", ":"), sort_keys=True)
-        temporary = self._path.with_name(f"{MANIFEST}-{uuid.uuid4().hex}.partial")
         try:
-            temporary.write_text(content, encoding="utf-8")
-            os.replace(temporary, self._path)
+            write(self._path, lambda file: file.write(content.encode()))
             self._fresh = {}  # not before: Ctrl-C may come in between
         except OSError as error:
             logger.warning("%s: cannot be written (%s); a second run will not know what is done", self._path, error)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
         self._saved_at = time.monotonic()
         self._cost = math.inf if self._fresh else self._saved_at - started
 
     def _read(self) -> dict[str, Any]:
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # of the latter, writing will tell
             return {}
         except (OSError, ValueError) as error:
             logger.warning("%s: cannot be read (%s); taking nothing here for ours", self._path, error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from shotnoise.batch.manifest import file_state
 from shotnoise.batch.places import Kind
-from shotnoise.bundled import find_model
+from shotnoise.bundled import default_model, find_model
 from shotnoise.engines import Engine, Poses, open_engine
 from shotnoise.errors import ModelError
 from shotnoise.images import Image
@@ -22,23 +22,11 @@ if TYPE_CHECKING:  # each is imported where it is opened: most runs need one of 
 
 __all__ = ["Options", "Worker"]
 
-_BUNDLED: Mapping[Kind, str] = {"picture": "photo", "raw": "raw"}
-_EVERYWHERE = (
-    "engine",
-    "precision",
-    "provider",
-    "strength",
-    "tile",
-    "quality",
-    "network",
-    "ensemble",
-    "samples",
-    "seed",
-    "uncertainty",
-)  # options that change results of each kind
-_ONLY_PICTURES = ("level",)
-_ONLY_RAW = ("profile", "iso", "layout", "linear", "compression")
-_ONLY: Mapping[Kind, tuple[str, ...]] = {"picture": _ONLY_PICTURES, "raw": _ONLY_RAW}
+_CHANGE_NOTHING = ("model", "threads", "max_pixels", "report")  # the model is known by its fingerprint
+# Options that change results of one kind alone.
+_ONLY: Mapping[str, Kind] = {
+    "level": "picture", "profile": "raw", "iso": "raw", "layout": "raw", "linear": "raw", "compression": "raw",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +81,7 @@ class Options:
 
     def model_facts(self, kind: Kind = "picture") -> dict[str, str]:
         """Which model this is: its name, where it lies, and a fingerprint that tells when it was exchanged."""
-        name = self.model or _BUNDLED.get(kind)
+        name = self._name(kind)
         if name is None:  # which will be said about each file
             return {"name": "", "path": "", "sha256": ""}
         path = find_model(name, self.precision)
@@ -101,25 +89,21 @@ class Options:
 
     def changing(self, kind: Kind) -> dict[str, Any]:
         """Everything but the model that changes what becomes of a file of this kind."""
-        others = {field.name for field in fields(self)} - {
-            "model",
-            "threads",
-            "max_pixels",
-            "report",
-            *_EVERYWHERE,
-            *_ONLY_PICTURES,
-            *_ONLY_RAW,
-        }
-        names = (*_EVERYWHERE, *_ONLY.get(kind, ()), *sorted(others))
-        values = {name: getattr(self, name) for name in names}
+        names = [field.name for field in fields(self) if field.name not in _CHANGE_NOTHING]
+        values = {name: getattr(self, name) for name in names if _ONLY.get(name, kind) == kind}
         for name in ("profile", "layout"):  # files, whose content counts
             if values.get(name) is not None and os.path.exists(values[name]):
                 values[name] = [os.path.realpath(values[name]), file_state(Path(values[name]))]
         return values
 
+    def _name(self, kind: Kind) -> str | None:
+        if self.model is not None or kind == "volume":
+            return self.model
+        return default_model(kind, told=self.level is not None)
+
     def _model(self, kind: Kind) -> str | Engine:
         """What the denoisers take: a name, or an engine that was told what the file does not say."""
-        model = self.model or _BUNDLED.get(kind)
+        model = self._name(kind)
         if model is None:
             raise ModelError(
                 "no model for volumes comes with shotnoise; name one with --model, like a run of "
@@ -136,58 +120,28 @@ class Options:
             provider=self.provider,
         )
 
+    def _how(self) -> dict[str, Any]:
+        """What all denoisers are told."""
+        names = "engine", "strength", "threads", "ensemble", "samples", "seed", "precision", "provider"
+        return {name: getattr(self, name) for name in names}
+
     def denoiser(self) -> "Worker":
         """Open the model for pictures."""
         from shotnoise.denoiser import Denoiser
 
-        return Denoiser(
-            self._model("picture"),
-            engine=self.engine,
-            strength=self.strength,
-            level=self.level,
-            tile=self.tile,
-            threads=self.threads,
-            ensemble=self.ensemble,
-            samples=self.samples,
-            seed=self.seed,
-            precision=self.precision,
-            provider=self.provider,
-        )
+        return Denoiser(self._model("picture"), level=self.level, tile=self.tile, **self._how())
 
     def raw_denoiser(self) -> "RawDenoiser":
         """Open the model for RAW."""
         from shotnoise.raw_denoiser import RawDenoiser
 
-        return RawDenoiser(
-            self._model("raw"),
-            engine=self.engine,
-            strength=self.strength,
-            profile=self.profile,
-            iso=self.iso,
-            tile=self.tile,
-            threads=self.threads,
-            ensemble=self.ensemble,
-            samples=self.samples,
-            seed=self.seed,
-            precision=self.precision,
-            provider=self.provider,
-        )
+        return RawDenoiser(self._model("raw"), profile=self.profile, iso=self.iso, tile=self.tile, **self._how())
 
     def volume_denoiser(self) -> "VolumeDenoiser":
         """Open the model for volumes."""
         from shotnoise.volume_denoiser import VolumeDenoiser
 
-        return VolumeDenoiser(
-            self._model("volume"),
-            engine=self.engine,
-            strength=self.strength,
-            threads=self.threads,
-            ensemble=self.ensemble,
-            samples=self.samples,
-            seed=self.seed,
-            precision=self.precision,
-            provider=self.provider,
-        )
+        return VolumeDenoiser(self._model("volume"), **self._how())
 
 
 class Worker(Protocol):

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from shotnoise.errors import ShotnoiseError, nearest
 from shotnoise.images import list_pictures
+from shotnoise.images._disk import shown
 from shotnoise.images.files import READABLE, WRITABLE
 from shotnoise.images.raw import RAW_EXTENSIONS, is_raw
 from shotnoise.mri.volumes import ENDINGS, is_volume, volume_ending, volume_stem
@@ -63,7 +64,7 @@ def plan_places(
 ) -> tuple[list[Place], list[tuple[Path, str]]]:
     """Inputs with their outputs, and with the reason those that cannot be used; see :func:`denoise_files`.
 
-    Pictures of an input folder that lie in its output folder are results of earlier runs, and left out.
+    Pictures that lie in an output folder inside of their input folder are results of earlier runs, and left out.
 
     Args:
         inputs: as there, and so are the others.
@@ -79,6 +80,8 @@ def plan_places(
     Raises:
         UsageError: the arguments contradict each other.
     """
+    if "" in (output, preview, *(os.fspath(one) for one in inputs)):  # which Python takes for the current folder
+        raise UsageError("a name is empty; expected a file or folder, as . for the current one; is a variable not set?")
     if extension is not None and extension.lower().removeprefix(".") not in _FORMATS:
         raise UsageError(f"unknown format '{extension}': {nearest(extension, _FORMATS)}")
     if suffix is not None and (os.sep in suffix or "/" in suffix):
@@ -98,29 +101,24 @@ def plan_places(
             continue
         root, added = _root(given, output, suffix, alone)
         base = given if given.is_dir() else given.parent
-        results = [folder for folder in (root, previews.folder) if folder and folder.resolve() != base.resolve()]
+        results = [folder.resolve() for folder in (root, previews.folder) if folder and file is None]
+        results = [folder for folder in results if base.resolve() in folder.parents]
         for picture in pictures:
-            if file is None and any(picture.resolve().is_relative_to(folder.resolve()) for folder in results):
+            if any(picture.parent.resolve().is_relative_to(folder) for folder in results):
                 continue  # a result of an earlier run
             kind = _kind(picture, headerless)
             place = root / picture.relative_to(base)
             target = file or place.with_name(_stem(place) + added + _extension(picture, extension, kind))
-            if kind != "raw" and target.suffix.lower() == DNG:
-                unusable.append(
-                    (picture, f"{picture}: is no RAW file, and only those become DNG; choose another format")
-                )
+            if refusal := _refusal(kind, target):
+                unusable.append((picture, f"{shown(picture)}: {refusal}; choose another format"))
                 continue
-            if (kind == "volume") != is_volume(target):
-                reason = "is a volume, and those become" if kind == "volume" else "is no volume, and only those become"
-                unusable.append((picture, f"{picture}: {reason} {' or '.join(ENDINGS)}; choose another format"))
-                continue
-            shown = None
+            preview_place = None
             if kind == "raw":
                 inside = Path(given.resolve().name if given.is_dir() and not alone else "")
-                shown = previews.place(inside / picture.relative_to(base).with_name(target.stem + _PREVIEW))
+                preview_place = previews.place(inside / picture.relative_to(base).with_name(target.stem + _PREVIEW))
             beside = (target.with_name(f"{_stem(target)}{_UNCERTAINTY}{ending}") for ending in (".npy", ".png"))
             page = target.with_name(f"{_stem(target)}{_REPORT}") if report and kind != "volume" else None
-            planned[Place(picture, target, kind, shown, tuple(beside) if uncertainty else (), page)] = None
+            planned[Place(picture, target, kind, preview_place, tuple(beside) if uncertainty else (), page)] = None
     return list(planned), unusable
 
 
@@ -154,6 +152,16 @@ def _kind(path: Path, headerless: bool) -> Kind:
         return "volume"
     known = path.suffix.lower() in READABLE
     return "raw" if path.is_file() and (is_raw(path) or (headerless and not known)) else "picture"
+
+
+def _refusal(kind: Kind, target: Path) -> str:
+    """Why a file of this kind cannot become that one; empty if it can."""
+    if kind != "raw" and target.suffix.lower() == DNG:
+        return "is no RAW file, and only those become DNG"
+    if (kind == "volume") != is_volume(target):
+        reason = "is a volume, and those become" if kind == "volume" else "is no volume, and only those become"
+        return f"{reason} {' or '.join(ENDINGS)}"
+    return ""
 
 
 def _stem(path: Path) -> str:
@@ -235,5 +243,5 @@ def refuse_collisions(planned: Sequence[Place], in_place: bool) -> None:
 
 
 def file_key(path: Path) -> str:
-    """The same for all names of a file that exists or will exist."""
-    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
+    """The same for all names of a file that exists or will exist; links are followed, as they are in writing."""
+    return os.path.normcase(os.path.realpath(path))

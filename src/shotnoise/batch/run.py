@@ -177,16 +177,11 @@ def denoise_files(
         try:
             with contextlib.closing(results):
                 for job, file in results:
-                    if file.status == "done":
-                        for path in job.files:
-                            manifests[path.parent].add(path, job.origin)
-                    del todo[job.output]
+                    _record(manifests, *todo.pop(job.output), everything=file.status == "done")
                     finished(file)
         finally:
-            for job, states in todo.values():  # when stopped: a process may have finished one more, unheard
-                for path, before in zip(job.files, states, strict=True):
-                    if file_state(path) != before:
-                        manifests[path.parent].add(path, job.origin)
+            for left in todo.values():  # when stopped: a process may have finished one more, unheard
+                _record(manifests, *left)
             for manifest in manifests.values():
                 manifest.save()
     report.seconds = time.perf_counter() - started
@@ -236,6 +231,15 @@ def _refuse_idle_options(options: Options, planned: Sequence[Place], preview: ob
 
 def _origin(place: Place, model: str, options: Options) -> Origin:
     return Origin(os.path.realpath(place.input), file_state(place.input), model, options.changing(place.kind))
+
+
+def _record(
+    manifests: Mapping[Path, Manifest], job: Job, before: Sequence[list[int] | None], everything: bool = False
+) -> None:
+    """Remember what was written: of a file that failed halfway, as on a full disk, whatever is not as it was before."""
+    for path, state in zip(job.files, before, strict=True):
+        if everything or file_state(path) != state:
+            manifests[path.parent].add(path, job.origin)
 
 
 def _verdict(job: Job, manifests: Mapping[Path, Manifest], overwrite: bool) -> FileReport | None:

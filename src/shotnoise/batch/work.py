@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -20,7 +21,7 @@ from shotnoise.batch.options import Options
 from shotnoise.batch.places import Kind
 from shotnoise.errors import EngineError, ShotnoiseError
 
-__all__ = ["LARGE", "Results", "start"]
+__all__ = ["LARGE", "Results", "start", "told_to_leave"]
 
 LARGE = 100 * 2**20
 """Bytes of a picture above which no other one is read or written meanwhile: memory then counts more than time."""
@@ -133,7 +134,7 @@ def _side_by_side(options: Options, todo: Sequence[Job], jobs: int, tell: Tell) 
                     except BrokenProcessPool:
                         broken = True
                         reason = "the process died while working on it, perhaps for lack of memory; try fewer jobs"
-                        report = FileReport.of(job.place, "failed", error=f"{job.input}: {reason}")
+                        report = FileReport.of(job.place, "failed", error=naming(job.input, reason))
                     yield job, report
         except BaseException:  # Ctrl-C, or the caller gave up: nobody waits for the results
             _end([process for process in multiprocessing.active_children() if process not in others])
@@ -176,10 +177,37 @@ def _prepare_worker(options: Options) -> None:
     _workers = Workers(options)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    """Leave when the parent was killed: the queue between us would be waited at for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101  # this is a process of a pool
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def told_to_leave() -> Iterator[None]:
+    """What ends a process at once is an exception in here, so that nothing is left half there on the way out.
+
+    For the main thread. What somebody ignores, as nohup does, stays ignored.
+    """
+    acts: dict[int, Callable[[int, object], None]] = {signal.SIGTERM: _leave}
+    if hasattr(signal, "SIGHUP"):  # as if told to end: a server then ends in its own way
+        acts[signal.SIGHUP] = lambda *_: signal.raise_signal(signal.SIGTERM)
+    taken = {number: act for number, act in acts.items() if signal.getsignal(number) is signal.SIG_DFL}
+    for number, act in taken.items():
+        signal.signal(number, act)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _leave(number: int, frame: object) -> None:
-    """An exception, so that a half-written file is removed on the way out."""
     raise SystemExit(128 + number)
 
 

@@ -2,18 +2,32 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from shotnoise.errors import ModelError, nearest
 
-__all__ = ["BUNDLED", "find_model", "sibling"]
+__all__ = ["BUNDLED", "default_model", "find_model", "sibling"]
 
 # name -> (file in this folder, summary)
 BUNDLED = {
-    "photo": ("photo.onnx", "photographs, white noise up to sigma 55; the default for pictures"),
+    "photo": ("photo.onnx", "photographs, any noise; the default for pictures"),
+    "gaussian": ("gaussian.onnx", "pictures with white noise of a level that is told or estimated, up to sigma 55"),
     "raw": ("raw.onnx", "RAW of any Bayer camera at any ISO; the default for RAW files"),
 }
 
 _MARKS = (".int8", ".fp16")
+
+
+def default_model(kind: Literal["picture", "raw"], *, told: bool = False) -> str:
+    """Which model is taken where none is named.
+
+    Args:
+        kind: of what it is to work on.
+        told: whether the noise level of a picture is told, which `photo` has no use for.
+    """
+    if kind == "raw":
+        return "raw"
+    return "gaussian" if told else "photo"
 
 
 def find_model(model: str | os.PathLike[str], precision: str = "auto") -> Path:

@@ -5,27 +5,31 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from shotnoise.batch import BatchReport, Event, FileReport, Options, UsageError, denoise_files
+from shotnoise.batch.work import told_to_leave
 from shotnoise.errors import require
+from shotnoise.images._disk import shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 
 def denoise(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Pictures, RAW files, and folders of them.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="IN", help="Pictures, RAW files, and folders of them.")],
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="File, for one picture, or folder; beside the inputs without it."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Bundled name, .onnx file, run folder or checkpoint; photo, and raw for RAW, without it."),
+        typer.Option(
+            help="Bundled name, .onnx file, run folder or checkpoint; without it photo, or gaussian where a level is "
+            "given; of RAW raw."
+        ),
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, torch or torch-compiled.")] = "auto",
     precision: Annotated[
@@ -153,7 +157,7 @@ def denoise(
         options = FitOptions(
             strength=strength, threads=threads, quality=quality, steps=fit_steps, seed=seed, report=with_report
         )
-    with _Display(jobs) as display:
+    with _Display(jobs) as display, told_to_leave():
         try:
             report = denoise_files(
                 inputs,
@@ -169,7 +173,7 @@ def denoise(
             )
         except UsageError as error:
             raise typer.BadParameter(str(error)) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             display.stopped()
             raise
     display.summarise(report)
@@ -272,18 +276,19 @@ class _Display:
             return
         if self._bar is not None:
             for note in file.notes if file.status == "done" else ():
-                self._print(f"note: {file.input}: {note}")
+                self._print(f"note: {shown(file.input)}: {note}")
             return
+        done = " -> ".join(shown(path) for path in (file.input, file.output) if path is not None)
         if file.status == "skipped":
-            self._print(f"{file.input} -> {file.output}: skipped, {'; '.join(file.notes)}")
+            self._print(f"{done}: skipped, {'; '.join(file.notes)}")
             return
         source = f" by {file.law['source']}" if file.law else ""
         noise = "" if file.sigma is None else f"noise {file.sigma:.1f}{source}, removed {file.removed:.1f}, "
-        shown = "" if file.preview is None else f", {file.preview}"
+        preview = "" if file.preview is None else f", {shown(file.preview)}"
         size = f"{file.megapixels:.1f} MP in {file.seconds:.1f} s"
-        self._print(f"{file.input} -> {file.output}{shown}: {noise}{size}")
+        self._print(f"{done}{preview}: {noise}{size}")
         for note in file.notes:
-            self._print(f"note: {file.input}: {note}")
+            self._print(f"note: {shown(file.input)}: {note}")
 
     def _print(self, line: str) -> None:
         if self._bar is None:

@@ -16,8 +16,8 @@ def export(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A run folder, or a checkpoint (.safetensors, .pth, .mat ...). For fp16 and int8 also an .onnx, or "
-            "the name of a bundled model."
+            help="A run folder, or a checkpoint (.safetensors, .pth, .mat ...). For fp16, int8 and --half-weights "
+            "also an .onnx, or the name of a bundled model."
         ),
     ],
     output: Annotated[
@@ -56,6 +56,13 @@ def export(
         float | None, typer.Option(metavar="DB", help="Of int8: what it may lose at each noise level; 0.1 by default.")
     ] = None,
     backend: Annotated[str | None, typer.Option(help="Of int8: who rounds, onnxruntime (the default) or nncf.")] = None,
+    half_weights: Annotated[
+        bool,
+        typer.Option(
+            "--half-weights",
+            help="Keep weights in half precision, for half the file; the arithmetic stays that of fp32, or int8.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the card and the check as JSON.")] = False,
 ) -> None:
@@ -75,8 +82,11 @@ def export(
         raise RecipeError(
             f"{name} is given for {wanted}, which loses nothing that could be chosen; add --int8 or leave it out"
         )
-    if wanted != "fp32" and kspace:
-        raise RecipeError(f"--kspace is given for {wanted}; such files are for other programs, in fp32")
+    if kspace and (wanted != "fp32" or half_weights):
+        given = "--half-weights" if wanted == "fp32" else wanted
+        raise RecipeError(f"--kspace is given for {given}; such files are for other programs, in whole fp32")
+    if wanted == "fp16" and half_weights:
+        raise RecipeError("--half-weights is given for fp16, whose weights are half anyway; leave it out")
     fixed = None
     if size is not None:
         matched = re.fullmatch(r"(\d+)x(\d+)", size)
@@ -101,20 +111,26 @@ def export(
         from shotnoise.export.int8 import quantise
 
         made = quantise(
-            model, output, budget=0.1 if budget is None else budget, backend=backend or "onnxruntime", **shared
+            model,
+            output,
+            budget=0.1 if budget is None else budget,
+            backend=backend or "onnxruntime",
+            half_weights=half_weights,
+            **shared,
         )
         _print_int8(made, as_json)
-    elif wanted == "fp16":
+    elif wanted == "fp16" or half_weights:
         from shotnoise.export.half import halve
 
-        half = halve(model, output, **shared)
+        half = halve(model, output, weights_only=half_weights, **shared)
         if as_json:
             report = {"file": str(half.path), "bytes": half.sizes[1], "bytes_fp32": half.sizes[0]}
             typer.echo(json.dumps(report | {"card": half.card.model_dump(mode="json")}, indent=2))
             return
         typer.echo(f"{half.path}: {_megabytes(half.sizes[1])}, of {_megabytes(half.sizes[0])} in fp32")
         _print_parity(half.card, "fp32")
-        typer.echo("faster on GPUs; on a CPU it takes the time of fp32, or more")
+        if not half_weights:
+            typer.echo("faster on GPUs; on a CPU it takes the time of fp32, or more")
     else:
         require("torch", "train", "reading a checkpoint")
         from shotnoise.export.onnx import export as export_model
@@ -150,7 +166,7 @@ def _print_int8(made: "Quantised", as_json: bool) -> None:
             "bytes": made.sizes[1],
             "bytes_fp32": made.sizes[0],
             "levels": [
-                {"name": one.name, "level": one.level, "noisy": one.noisy, "fp32": one.fp32, "int8": one.int8}
+                {name: getattr(one, name) for name in ("name", "level", "noisy", "fp32", "int8", "worst")}
                 for one in made.levels
             ],
             "share": made.share,
@@ -163,10 +179,10 @@ def _print_int8(made: "Quantised", as_json: bool) -> None:
         typer.echo(json.dumps(report, indent=2))
         return
     typer.echo(f"{made.path}: {_megabytes(made.sizes[1])}, of {_megabytes(made.sizes[0])} in fp32, by {facts.backend}")
-    typer.echo(f"\n{'noise':<14}{'fp32 dB':>9}{'int8 dB':>9}{'loss':>8}")
+    typer.echo(f"\n{'noise':<14}{'fp32 dB':>9}{'int8 dB':>9}{'loss':>8}{'worst picture':>16}")
     for one in made.levels:
         beyond = "  fp32 is used here" if one.level < facts.lowest else ""
-        typer.echo(f"{one.name:<14}{one.fp32:>9.2f}{one.int8:>9.2f}{one.loss:>8.3f}{beyond}")
+        typer.echo(f"{one.name:<14}{one.fp32:>9.2f}{one.int8:>9.2f}{one.loss:>8.3f}{one.worst:>16.3f}{beyond}")
     left = f"; in float stay {', '.join(facts.float_layers)}" if facts.float_layers else ""
     typer.echo(f"\n{made.share:.0%} of the work of the convolutions is int8{left}")
     if made.shift is not None:

@@ -14,7 +14,7 @@ def recipes(
 ) -> None:
     """List the trainings that come with shotnoise, or print one.
 
-    A recipe is a YAML file: `shotnoise recipes photo/sigma > mine.yaml`, change it, `shotnoise train mine.yaml`.
+    A recipe is a YAML file: `shotnoise recipes gaussian/s > mine.yaml`, change it, `shotnoise train mine.yaml`.
     """
     from shotnoise.recipe import load_recipe, packaged_recipes, recipe_text
 

@@ -6,11 +6,12 @@ Everything here may be deleted at any time, and nothing depends on it being ther
 import contextlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shotnoise.images._disk import write
 
 __all__ = ["Measurement", "cache_folder", "forget", "make_folder", "recall", "remember"]
 
@@ -84,17 +85,8 @@ def remember(key: str, measurement: Measurement) -> None:
     folder = make_folder()
     if folder is None:
         return
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{_FILE}.", dir=folder)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(contents.model_dump_json(indent=1))
-            os.replace(temporary, folder / _FILE)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        write(folder / _FILE, lambda file: file.write(contents.model_dump_json(indent=1).encode()))
 
 
 def forget() -> None:

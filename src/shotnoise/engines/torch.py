@@ -85,10 +85,7 @@ class TorchEngine:
                 self._precision,
             )
         self._network: Network = model.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._call: _Call = self._network
-        self._graphs: _Graphs | None = None
-        if on_gpu:
-            self._call = self._graphs = _Graphs(self._network)
+        self._use(self._prepared())
 
     def run(self, noisy: Array, level: Array | None = None, latent: Array | None = None) -> Array:
         """See :class:`~shotnoise.engines.engine.Engine`."""
@@ -128,6 +125,14 @@ class TorchEngine:
             "reason": f"{self.reason}; on the {'GPU' if self._device.type == 'cuda' else 'CPU'}{where}",
         }
 
+    def _prepared(self) -> _Call:
+        """What is called for every window."""
+        return self._network
+
+    def _use(self, call: _Call) -> None:
+        self._graphs = _Graphs(call) if self._device.type == "cuda" else None
+        self._call: _Call = self._graphs or call
+
     def _forward(self, picture: Tensor, level: Tensor | None, latent: Tensor | None) -> Tensor:
         half = self._precision != "fp32"
         # Weights stay fp32 and sums with the picture too: what is lost is what the products lose. No cache, as what
@@ -158,28 +163,12 @@ class CompiledTorchEngine(TorchEngine):
     """
 
     name = "torch-compiled"
+    _proven = False  # until the first window came through
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        threads: int | None = None,
-        reason: str = "asked for",
-        network: str | None = None,
-        precision: str = "auto",
-        provider: str | None = None,
-    ) -> None:
-        super().__init__(path, threads=threads, reason=reason, network=network, precision=precision, provider=provider)
+    def _prepared(self) -> _Call:
         # Frozen, the weights may be laid out anew for the processor.
-        self._compiled: _Call = torch.compile(self._network, options={"freezing": self._device.type == "cpu"})
-        self._proven = False
-        self._use(self._compiled)
-
-    def _use(self, call: _Call) -> None:
-        if self._graphs is None:
-            self._call = call
-        else:
-            self._call = self._graphs = _Graphs(call)
+        compiled: _Call = torch.compile(self._network, options={"freezing": self._device.type == "cpu"})
+        return compiled
 
     def _forward(self, picture: Tensor, level: Tensor | None, latent: Tensor | None) -> Tensor:
         if self._proven:

@@ -1,7 +1,7 @@
 """`halve`: a float32 model -> float16 inside; what goes in and comes out stays float32.
 
 Half the file. Faster on GPUs; processors have no float16 arithmetic, so that engines there calculate in float32 again
-and gain nothing.
+and gain nothing. Where only the weights are halved, everybody calculates in float32.
 """
 
 import os
@@ -16,11 +16,12 @@ from shotnoise.export.parity import parity_of, refusal
 from shotnoise.export.pictures import Pictures, noisy_steps
 from shotnoise.export.qdq import sort
 from shotnoise.export.source import check_target, content_of, float_model, run, session, write_model
+from shotnoise.export.weights import narrow, widen
 
 __all__ = ["Halved", "halve"]
 
 _CROPS = 4
-_LOSS = 0.02  # dB
+_LOSS, _LOSS_OF_WEIGHTS = 0.02, 0.005  # dB
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,19 @@ def halve(
     model: str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
+    weights_only: bool = False,
     calibration: Sequence[str | os.PathLike[str]] = (),
     size: tuple[int, int] | None = None,
     network: str | None = None,
     scores: Sequence[Score] = (),
     overwrite: bool = True,
 ) -> Halved:
-    """Write a float16 model.
+    """Write a float16 model, or a float32 model with float16 weights.
 
     Args:
         model: name of a bundled model, a float32 .onnx of ours (which needs no torch), a run folder, a checkpoint.
         path: the `.onnx` to write.
+        weights_only: see :mod:`shotnoise.export.weights`.
         calibration: folders of clean pictures for the comparison; none: the bundled photograph.
         size: fix height and width; not of an .onnx file.
         network: architecture of a foreign checkpoint, where it cannot be recognised.
@@ -63,21 +66,27 @@ def halve(
         ModelError: the numbers do not fit into float16, so that the results differ; nothing is written then.
     """
     onnx = require("onnx", "export", "writing ONNX")
-    convert = require("onnxruntime.transformers.float16", "export", "writing float16").convert_float_to_float16
     target = check_target(path, overwrite)
     file = float_model(model, size=size, network=network, scores=scores)
-    proto = convert(onnx.load_from_string(file.content), keep_io_types=True)
-    sort(proto.graph)
+    proto = onnx.load_from_string(file.content)
+    widen(proto)
+    if weights_only:
+        narrow(proto)
+    else:
+        tools = require("onnxruntime.transformers.float16", "export", "writing float16")
+        proto = tools.convert_float_to_float16(proto, keep_io_types=True)
+        sort(proto.graph)
     pictures = Pictures(calibration)
     steps = noisy_steps(file.card, pictures.crops(file.card, _CROPS, half=1))
     exact, found = session(file.content), session(content_of(proto, file.card))
     words = f"{pictures.words}; against the float32 file"
     parity = parity_of(lambda one: run(exact, one), lambda one: run(found, one), steps, words)
-    why = refusal(parity, _LOSS)
+    why = refusal(parity, _LOSS_OF_WEIGHTS if weights_only else _LOSS)
     if why is not None:
         raise ModelError(f"{target}: not written in float16, {why}; its numbers are too large or small, use float32")
     made_with = f"shotnoise {shotnoise.__version__}"
-    card = file.card.model_copy(update={"precision": "fp16", "parity": parity, "made_with": made_with})
+    precision = "fp32" if weights_only else "fp16"
+    card = file.card.model_copy(update={"precision": precision, "parity": parity, "made_with": made_with})
     content = content_of(proto, card)
     write_model(content, target)
     return Halved(target, card, (len(file.content), len(content)))

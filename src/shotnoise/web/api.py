@@ -8,11 +8,13 @@ form. Every failure is a JSON object with one line under `error`.
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -28,7 +30,7 @@ from shotnoise.web.shelf import Item, Shelf
 __all__ = ["Api", "file_name", "kind_of"]
 
 _OFTEN = 0.2  # seconds between two looks at whether the other side is still there
-_LONGEST = 120  # characters of a file name
+_LONGEST = 180  # bytes of a file name: as many as systems take, less what results have more in theirs
 
 
 class Api:
@@ -70,53 +72,56 @@ class Api:
 
     async def denoise(self, request: Request) -> Response:
         """`POST /api/denoise` and `PUT /api/denoise/NAME`: the file without its noise."""
-        item = self.shelf.new()
-        try:
-            file, wishes = await self._receive(request, item)
-            settings = Settings.parse(wishes)
-            kind = kind_of(file)
-            options = settings.options(self.offer, kind, self.limits.pixels)
-            output = item.inside("out")
-            ticket = self.desk.submit(
-                "denoise", path=str(file), output=str(output), options=options, extension=settings.format
-            )
-            report = await self._wait(request, ticket)
-        except ClientDisconnect:
-            self.shelf.drop(item.key)
-            return Response(status_code=499)
-        except RefusedError as error:
-            self.shelf.drop(item.key)
-            return JSONResponse({"error": str(error)}, error.status, _later(error))
-        except BaseException:
-            self.shelf.drop(item.key)
-            raise
-        return _Parting(self.shelf, item, output / report["result"], report)
+        return await self._answer(request, self._denoise)
 
     async def estimate(self, request: Request) -> Response:
         """`POST /api/estimate` and `PUT /api/estimate/NAME`: what the file is and how noisy."""
-        item = self.shelf.new()
+        return await self._answer(request, self._estimate)
+
+    async def _answer(self, request: Request, act: Callable[[Request, Item], Awaitable[Response]]) -> Response:
+        """Of an act or of what stood against it; only a result that is to be sent keeps its place on the shelf."""
+        answer: Response | None = None
+        item: Item | None = None
         try:
-            file, wishes = await self._receive(request, item)
-            if wishes:
-                raise RefusedError(
-                    f"there is no option '{next(iter(wishes))}' here; expected a file and nothing else", 400
-                )
-            kind_of(file)
-            ticket = self.desk.submit("look", path=str(file), folder=str(item.folder), max_pixels=self.limits.pixels)
-            return JSONResponse({"file": file.name, **await self._wait(request, ticket)})
+            item = self.shelf.new()
+            answer = await act(request, item)
         except ClientDisconnect:
             return Response(status_code=499)
         except RefusedError as error:
             return JSONResponse({"error": str(error)}, error.status, _later(error))
+        except OSError as error:
+            words = f"this server cannot keep the file ({error.strerror}); expected room for it: try again later"
+            return JSONResponse({"error": words}, 507)
         finally:
-            self.shelf.drop(item.key)
+            if item is not None and not isinstance(answer, _Parting):
+                self.shelf.drop(item.key)
+        return answer
+
+    async def _denoise(self, request: Request, item: Item) -> Response:
+        file, wishes = await self._receive(request, item)
+        settings = Settings.parse(wishes)
+        options = settings.options(self.offer, kind_of(file), self.limits.pixels)
+        output = item.inside("out")
+        ticket = self.desk.submit(
+            "denoise", path=str(file), output=str(output), options=options, extension=settings.format
+        )
+        report = await self._wait(request, ticket)
+        return _Parting(self.shelf, item, output / report["result"], report)
+
+    async def _estimate(self, request: Request, item: Item) -> Response:
+        file, wishes = await self._receive(request, item)
+        if wishes:
+            raise RefusedError(f"there is no option '{next(iter(wishes))}' here; expected a file and nothing else", 400)
+        kind_of(file)
+        ticket = self.desk.submit("look", path=str(file), folder=str(item.folder), max_pixels=self.limits.pixels)
+        return JSONResponse({"file": file.name, **await self._wait(request, ticket)})
 
     async def _receive(self, request: Request, item: Item) -> tuple[Path, dict[str, Any]]:
         """The file, on disk, and the options."""
         wishes: dict[str, Any] = dict(request.query_params)
         folder = item.inside("in")
-        if request.headers.get("content-type", "").startswith("multipart/form-data"):
-            async with request.form(max_files=1, max_fields=50) as form:
+        if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            async with _form(request) as form:
                 sent = form.get("file")
                 if not isinstance(sent, UploadFile):
                     raise RefusedError(
@@ -188,13 +193,33 @@ class _Parting(FileResponse):
             self._shelf.drop(self._item.key)
 
 
+@asynccontextmanager
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    """The fields of a form, or a refusal in our words."""
+    try:
+        form = await request.form(max_files=1, max_fields=50)
+    except HTTPException as error:
+        reason = error.detail[:1].lower() + error.detail[1:].rstrip(".")
+        raise RefusedError(
+            f"the form cannot be read ({reason}); expected one file, in the field 'file', and options, as in curl -F "
+            "file=@photo.jpg -F strength=0.8",
+            400,
+        ) from None
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
 def file_name(given: str) -> str:
     """What a file may be called here: the last part of what was said, harmless and not hidden."""
     name = re.split(r"[/\\]", given)[-1]
     name = "".join(letter for letter in name if letter.isprintable()).lstrip(". ")
     stem, dot, ending = name.rpartition(".")
-    name = f"{stem[: _LONGEST - len(ending)]}{dot}{ending}" if stem and len(ending) < 10 else name[:_LONGEST]
-    return name or "picture"
+    if not stem or len(ending) >= 10:
+        stem, dot, ending = name, "", ""
+    room = _LONGEST - len(f"{dot}{ending}".encode())
+    return f"{stem.encode()[:room].decode(errors='ignore')}{dot}{ending}" or "picture"
 
 
 def kind_of(file: Path) -> Kind:

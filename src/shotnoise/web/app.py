@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
 from gradio import processing_utils
+from gradio.utils import get_upload_folder
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
+from shotnoise.errors import ShotnoiseError
 from shotnoise.web.api import Api
 from shotnoise.web.desk import Desk
 from shotnoise.web.guard import Guard
@@ -49,8 +52,7 @@ def make_app(
         any_host: see :class:`~shotnoise.web.guard.Guard`.
         root_path: under which a proxy shows the application.
     """
-    # A visitor could name an address instead of a file that was sent; nothing is fetched from anywhere here.
-    processing_utils.async_ssrf_protected_download = _refuse_to_fetch
+    _take_only_what_was_sent()
 
     @asynccontextmanager
     async def swept(_: Any) -> AsyncIterator[None]:
@@ -69,7 +71,8 @@ def make_app(
     for name, act in (("denoise", api.denoise), ("estimate", api.estimate)):
         app.add_route(f"/api/{name}", act, methods=["POST"])
         app.add_route(f"/api/{name}/{{name}}", act, methods=["POST", "PUT"])
-    app.add_route("/api/{rest:path}", _no_such_request, methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
+    for rest in ("/api", "/api/{rest:path}"):
+        app.add_route(rest, _no_such_request, methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
     app.add_route("/view/{key}/{side}.png", views.window, methods=["GET"])
     app.add_route("/view/{key}/file", views.file, methods=["GET"])
     app.add_route("/view/{key}/zip", views.zip, methods=["GET"])
@@ -148,5 +151,25 @@ async def _viewer(_: Request) -> Response:
     return Response(script, media_type="text/javascript", headers={"cache-control": "private, max-age=600"})
 
 
-async def _refuse_to_fetch(url: str, cache_dir: str) -> str:
-    raise RefusedError("an address was given instead of a file; expected a file that was sent")
+def _take_only_what_was_sent() -> None:
+    """Shut two doors of Gradio: for any value, a visitor may name an address or a file of this machine.
+
+    Gradio would fetch the one, and copy the other to where visitors get it: it looks where a file lies only in servers
+    that it launched itself.
+    """
+    for name, ours in (("async_ssrf_protected_download", _refuse_address), ("_check_allowed", _refuse_other_files)):
+        if not hasattr(processing_utils, name):
+            raise ShotnoiseError(
+                f"Gradio {gr.__version__} has no '{name}', so visitors could not be kept from the files of this "
+                "machine; expected a version that this shotnoise knows: pip install 'gradio==6.31.0'"
+            )
+        setattr(processing_utils, name, ours)
+
+
+async def _refuse_address(url: str, cache_dir: str) -> str:
+    raise RefusedError("an address was given instead of a file that was sent; nothing is fetched from anywhere")
+
+
+def _refuse_other_files(path: str | Path, check_in_upload_folder: bool) -> None:
+    if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+        raise RefusedError("a file of this machine was given instead of a file that was sent; nothing else is opened")

@@ -16,6 +16,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ _HEADERS = (
 )
 
 # Of Gradio: the page itself, and how it sends a file, starts an event, hears of it and says that it is still open.
-_OPEN = ("/assets/", "/static/", "/svelte/", "/gradio_api/file=", "/gradio_api/heartbeat/")
+_OPEN = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
 _OPEN_EXACTLY = (
     "/", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json",
     "/gradio_api/upload", "/gradio_api/upload_progress", "/gradio_api/queue/join", "/gradio_api/queue/data",
@@ -54,6 +55,7 @@ _OURS = ("/api", "/view/", "/web/")
 _SMALL = MEGA  # bytes of a request beside the files in it
 _SPARE = 1000 * MEGA  # bytes of the disk that are left alone
 _SLOWLY = 0.5  # seconds before a wrong token is answered
+_PATIENCE = 60.0  # seconds for which nothing comes of a request that has begun
 
 
 class Guard:
@@ -136,12 +138,7 @@ class Guard:
         return hmac.new(self._key, self._token or b"", hashlib.sha256).hexdigest()
 
     async def _sign_in(self, answer: "_Answer", receive: Receive) -> None:
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if len(body) > _SMALL or not message.get("more_body"):
-                break
+        body = await _swallow(receive, _SMALL)
         await self._welcome(answer, parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0])
 
     async def _welcome(self, answer: "_Answer", given: str) -> None:
@@ -174,21 +171,29 @@ class Guard:
             if free < _SPARE + (int(length) if length.isdigit() else most):
                 await answer.refuse(507, f"this server has only {free / MEGA:.0f} MB left for files; try again later")
                 return
-        brought, more, begun, too_much = 0, True, False, False
+        brought, more, begun = 0, True, False
+        refused: RefusedError | None = None
 
         async def receive_within() -> Message:
-            nonlocal brought, more, too_much
-            message = await receive()
+            nonlocal brought, more, refused
+            try:
+                # When all is there, what is waited for is that the other side hangs up: as long as it likes.
+                message = await asyncio.wait_for(receive(), _PATIENCE if more else None)
+            except TimeoutError:
+                refused = RefusedError(
+                    f"nothing came for {_PATIENCE:g} seconds of a request that is not complete; send it again", 408
+                )
+                raise refused from None
             more = bool(message.get("more_body"))
             brought += len(message.get("body", b""))
             if brought > most:
-                too_much = True
-                raise RefusedError(f"the request brings {words}", 413)
+                refused = RefusedError(f"the request brings {words}", 413)
+                raise refused
             return message
 
         async def send_on(message: Message) -> None:
             nonlocal begun
-            if too_much and not begun:  # whatever the application makes of it, the answer is given below
+            if refused is not None and not begun:  # whatever the application makes of it, the answer is given below
                 return
             if message["type"] == "http.response.start":
                 begun = True
@@ -198,21 +203,31 @@ class Guard:
         try:
             await self.app(scope, receive_within, send_on)
         except RefusedError:
-            if not too_much:
+            if refused is None:
                 raise
-        if too_much and not begun:
-            if more:
+        if refused is not None and not begun:
+            if more and refused.status == 413:
                 await _swallow(receive, 4 * most)
-            await answer.refuse(413, f"the request brings {words}")
+            await answer.refuse(refused.status, str(refused))
 
 
-async def _swallow(receive: Receive, most: int) -> None:
-    """Hear the other side out for a while: most clients listen only when they have sent everything."""
-    while most > 0:
-        message = await receive()
-        most -= len(message.get("body", b""))
-        if not message.get("more_body"):
-            return
+async def _swallow(receive: Receive, most: int) -> bytes:
+    """Hear the other side out for a while: most clients listen only when they have sent everything.
+
+    Returns:
+        The beginning of it, which is all of what is short.
+    """
+    begins = b""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            while most > 0:
+                message = await receive()
+                body = message.get("body", b"")
+                begins += body[: _SMALL - len(begins)]
+                most -= len(body)
+                if not message.get("more_body"):
+                    break
+    return begins
 
 
 class _Answer:

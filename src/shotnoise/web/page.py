@@ -3,10 +3,12 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -26,7 +28,28 @@ _PATIENCE = 2.0  # seconds before a pile of files knocks again at a full queue
 _ENDINGS = "PNG, JPEG, TIFF (8, 16 bits, float), WebP, BMP, NPY, DNG and the RAW files of most cameras"
 _ALONE, _SEVERAL = "one", "several"
 
-Update = tuple[Any, ...]
+Update = dict[Any, Any]
+"""New values by component; those that are not named stay as they are."""
+
+
+class _Run:
+    """What a browser tab waits for, and may give up."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._ticket: Ticket | None = None
+
+    def hold(self, ticket: Ticket) -> None:
+        """This is what is waited for now."""
+        self._ticket = ticket
+        if self.stopped:
+            ticket.cancel()
+
+    def stop(self) -> None:
+        """Nobody waits any more; this changes nothing where it is done."""
+        self.stopped = True
+        if self._ticket is not None:
+            self._ticket.cancel()
 
 
 class Page:
@@ -42,77 +65,89 @@ class Page:
 
     def __init__(self, desk: Desk, shelf: Shelf, offer: Offer, limits: Limits, here: bool) -> None:
         self.desk, self.shelf, self.offer, self.limits, self.here = desk, shelf, offer, limits, here
-        self._running: dict[str, Ticket] = {}  # by browser tab, and so is the next
-        self._stopped: set[str] = set()
+        self._runs: dict[str, _Run] = {}  # by browser tab
+
+    # What is there.
 
     def build(self) -> Any:
         """The Gradio application."""
-        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
         with gr.Blocks(title="shotnoise", analytics_enabled=False, delete_cache=(60, 120)) as page:
             gr.HTML(words.header(__version__, self.here))
-            one, several = gr.State({}), gr.State({})
-            tab = gr.State(_ALONE)
+            self.one, self.several = gr.State({}), gr.State({})
+            self.tab = gr.State(_ALONE)
             with gr.Row():
                 with gr.Column(scale=1, min_width=300):
-                    with gr.Tabs() as tabs:
-                        with gr.Tab("One file", id=_ALONE):
-                            file = gr.File(label="Picture or RAW file", height=170, elem_id="file")
-                            example = gr.Button("Try an example picture", size="sm", elem_id="example")
-                        with gr.Tab("Several files", id=_SEVERAL):
-                            heap = gr.File(
-                                label="Pictures and RAW files", file_count="multiple", height=180, elem_id="files"
-                            )
-                    strength = gr.Slider(
-                        0, 2, 1, step=0.05, label="Strength", info="1 is the model's result", elem_id="strength"
-                    )
-                    model = gr.Dropdown(self._models(), value="auto", label="Model", info=self._defaults())
-                    with gr.Row():
-                        start = gr.Button("Denoise", variant="primary", elem_id="denoise", interactive=False)
-                        stop = gr.Button("Cancel", elem_id="cancel", visible=False, min_width=90)
-                    with gr.Accordion("Noise, engine, format", open=False, elem_id="more"):
-                        # Of texts an empty one is empty; an empty number would show, and mean, 0.
-                        level = gr.Textbox(
-                            label="Noise level of pictures", placeholder="estimated", elem_id="level", max_lines=1,
-                            info="standard deviation, 0 to 255",
-                        )  # fmt: skip
-                        with gr.Row():
-                            profile = gr.Dropdown(
-                                [("by the file, or estimated", ""), *sorted(self.offer.profile_sources)],
-                                value="", label="Noise profile of RAW", min_width=160, scale=2, elem_id="profile",
-                            )  # fmt: skip
-                            iso = gr.Textbox(
-                                label="At ISO", placeholder="of the file", min_width=80, visible=False, max_lines=1
-                            )
-                        engine = gr.Dropdown(["auto", *self.offer.engines], value=self.offer.engine, label="Engine")
-                        precision = gr.Dropdown(
-                            ["auto", "fp32", "bf16", "fp16", "int8"], value=self.offer.precision, label="Precision"
-                        )
-                        poses = gr.Checkbox(False, label="Mean over 8 poses: better by a little, 8 times the work")
-                        ending = gr.Dropdown(
-                            [("as given; RAW: DNG", ""), "png", "tif", "jpg", "webp", "npy"],
-                            value="", label="Format of the result",
-                        )  # fmt: skip
-                        quality = gr.Slider(1, 100, 95, step=1, label="Quality of JPEG and WebP")
+                    self._add_files()
+                    self._add_choices()
                 with gr.Column(scale=3, min_width=320):
-                    with gr.Column(visible=True) as alone:
-                        status = gr.HTML(self._nothing(), elem_id="status")
-                        view = gr.HTML("", elem_id="view", js_on_load=None)
-                    with gr.Column(visible=False) as table:
-                        pile = gr.HTML(self._no_files(), elem_id="pile")
-            choices = [model, strength, level, profile, iso, engine, precision, poses, ending, quality]
-            shown = [status, view, one, start, level, profile]
-            for event in (file.upload, file.clear):
-                event(self.opened, [file], shown, **hidden)
-            example.click(self.example, None, [*shown, file], **hidden)
-            for event in (heap.upload, heap.clear, heap.delete):
-                event(self.collected, [heap], [pile, several, start], **hidden)
-            tabs.select(self.turned, [one, several], [tab, alone, table, start, level, profile], **hidden)
-            profile.change(lambda name: gr.update(visible=bool(name)), profile, iso, **hidden)
-            start.click(self.started, [tab, one, several, *choices], [status, view, one, pile, start, stop], **hidden)
-            stop.click(self.cancelled, None, [stop], **hidden)
-            page.unload(self.left)
+                    with gr.Column(visible=True) as self.alone:
+                        self.status = gr.HTML(self._nothing(), elem_id="status")
+                        self.view = gr.HTML("", elem_id="view", js_on_load=None)
+                    with gr.Column(visible=False) as self.table:
+                        self.pile = gr.HTML(self._no_files(), elem_id="pile")
+            self._add_events(page)
         page.queue(api_open=False, default_concurrency_limit=None)
         return page
+
+    def _add_files(self) -> None:
+        with gr.Tabs() as self.tabs:
+            with gr.Tab("One file", id=_ALONE):
+                self.file = gr.File(label="Picture or RAW file", height=170, elem_id="file")
+                self.ready_made = gr.Button("Try an example picture", size="sm", elem_id="example")
+            with gr.Tab("Several files", id=_SEVERAL):
+                self.heap = gr.File(label="Pictures and RAW files", file_count="multiple", height=180, elem_id="files")
+
+    def _add_choices(self) -> None:
+        """What a visitor can wish for, by the names of :class:`~shotnoise.web.settings.Settings`, and the buttons."""
+        strength = gr.Slider(0, 2, 1, step=0.05, label="Strength", info="1 is the model's result", elem_id="strength")
+        model = gr.Dropdown(self._models(), value="auto", label="Model", info=self._defaults())
+        with gr.Row():
+            self.start = gr.Button("Denoise", variant="primary", elem_id="denoise", interactive=False)
+            self.stop = gr.Button("Cancel", elem_id="cancel", visible=False, min_width=90)
+        with gr.Accordion("Noise, engine, format", open=False, elem_id="more"):
+            # Of texts an empty one is empty; an empty number would show, and mean, 0.
+            level = gr.Textbox(
+                label="Noise level of pictures", placeholder="estimated", elem_id="level", max_lines=1,
+                info="standard deviation, 0 to 255",
+            )  # fmt: skip
+            with gr.Row():
+                profile = gr.Dropdown(
+                    [("by the file, or estimated", ""), *sorted(self.offer.profile_sources)],
+                    value="", label="Noise profile of RAW", min_width=160, scale=2, elem_id="profile",
+                )  # fmt: skip
+                iso = gr.Textbox(label="At ISO", placeholder="of the file", min_width=80, visible=False, max_lines=1)
+            engine = gr.Dropdown(["auto", *self.offer.engines], value=self.offer.engine, label="Engine")
+            precision = gr.Dropdown(
+                ["auto", "fp32", "bf16", "fp16", "int8"], value=self.offer.precision, label="Precision"
+            )
+            poses = gr.Checkbox(False, label="Mean over 8 poses: better by a little, 8 times the work")
+            ending = gr.Dropdown(
+                [("as given; RAW: DNG", ""), "png", "tif", "jpg", "webp", "npy"],
+                value="", label="Format of the result",
+            )  # fmt: skip
+            quality = gr.Slider(1, 100, 95, step=1, label="Quality of JPEG and WebP")
+        self.choices: dict[str, Any] = {
+            "model": model, "strength": strength, "level": level, "profile": profile, "iso": iso, "engine": engine,
+            "precision": precision, "ensemble": poses, "format": ending, "quality": quality,
+        }  # fmt: skip
+
+    def _add_events(self, page: Any) -> None:
+        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+        level, profile, iso = (self.choices[name] for name in ("level", "profile", "iso"))
+        shown = [self.status, self.view, self.one, self.start, level, profile]
+        for event in (self.file.upload, self.file.clear):
+            event(self.opened, self.file, shown, **hidden)
+        self.ready_made.click(self.example, None, [*shown, self.file], **hidden)
+        for event in (self.heap.upload, self.heap.clear, self.heap.delete):
+            event(self.collected, self.heap, [self.pile, self.several, self.start], **hidden)
+        turned = [self.tab, self.alone, self.table, self.start, level, profile]
+        self.tabs.select(self.turned, [self.one, self.several], turned, **hidden)
+        profile.change(lambda name: gr.update(visible=bool(name)), profile, iso, **hidden)
+        told = [self.tab, self.one, self.several, *self.choices.values()]
+        done = [self.status, self.view, self.one, self.pile, self.start, self.stop]
+        self.start.click(self.started, told, done, **hidden)
+        self.stop.click(self.cancelled, None, self.stop, **hidden)
+        page.unload(self.left)
 
     # What happens. Each is told by the events above; `request` says which browser tab it is.
 
@@ -121,61 +156,63 @@ class Page:
         item = self._replace(_ALONE, request)
         if path is None:
             self.shelf.drop(item.key)
-            yield self._cleared()
+            yield {**self._emptied(self._nothing()), **self._relevant("")}
             return
         name = file_name(os.path.basename(path))
         _take(Path(path), item.inside("in") / name)
-        async for update in self._looked_at(item, name, request):
-            yield update
+        with self._run(request) as run:
+            async for update in self._looked_at(run, item, name):
+                yield update
 
     async def example(self, request: gr.Request) -> AsyncIterator[Update]:
         """The picture that comes with the package, with noise."""
         item = self._replace(_ALONE, request)
-        path = item.inside("in") / "chelsea-noisy.png"
-        try:
-            ticket = self.desk.submit("example", path=str(path))
-            async for doing, share in self._follow(ticket, request, "making an example"):
-                yield (*self._busy(path.name, doing, share), None)
-            ticket.result.result()
-        except RefusedError as error:
-            yield (*self._unusable(item, path.name, error), None)
-            return
-        async for update in self._looked_at(item, path.name, request):
-            yield (*update, None)
+        name = "chelsea-noisy.png"
+        yield {self.file: None}
+        with self._run(request) as run:
+            try:
+                ticket = self.desk.submit("example", path=str(item.inside("in") / name))
+                async for doing, share in self._follow(run, item, ticket, "making an example"):
+                    yield self._emptied(words.progress(name, doing, share))
+                ticket.result.result()
+            except RefusedError as error:
+                yield self._unusable(item, name, error)
+                return
+            async for update in self._looked_at(run, item, name):
+                yield update
 
-    async def _looked_at(self, item: Item, name: str, request: gr.Request) -> AsyncIterator[Update]:
+    async def _looked_at(self, run: _Run, item: Item, name: str) -> AsyncIterator[Update]:
         path = item.inside("in") / name
         try:
             kind = kind_of(path)
             ticket = self.desk.submit("look", path=str(path), folder=str(item.folder), max_pixels=self.limits.pixels)
-            async for doing, share in self._follow(ticket, request, "reading the file and measuring its noise"):
-                yield self._busy(name, doing, share)
+            async for doing, share in self._follow(run, item, ticket, "reading the file and measuring its noise"):
+                yield self._emptied(words.progress(name, doing, share))
             seen = ticket.result.result()
         except RefusedError as error:
             yield self._unusable(item, name, error)
             return
-        state = {
-            "key": item.key,
-            "name": name,
-            "kind": kind,
-            "width": seen["width"],
-            "height": seen["height"],
-            "version": 0,
+        size = {side: seen[side] for side in ("width", "height")}
+        yield {
+            self.status: words.facts(name, seen),
+            self.view: words.viewer(item.key, **size, sides="before", version=0),
+            self.one: {"key": item.key, "name": name, "kind": kind, "size": size, "version": 0},
+            self.start: gr.update(interactive=True),
+            **self._relevant(kind),
         }
-        view = words.viewer(item.key, seen["width"], seen["height"], "before", 0)
-        yield (words.facts(name, seen), view, state, gr.update(interactive=True), *self._relevant(kind))
 
     def collected(self, paths: list[str] | None, request: gr.Request) -> Update:
         """Several files came, or some went."""
         item = self._replace(_SEVERAL, request)
+        nothing = {self.several: {}, self.start: gr.update(interactive=False)}
         if not paths:
-            return self._no_files(), {}, gr.update(interactive=False)
+            return {self.pile: self._no_files(), **nothing}
         if len(paths) > self.limits.files:
             reason = (
                 f"{len(paths)} files, more than the {self.limits.files} that fit on this page; `shotnoise denoise` "
                 "takes whole folders"
             )
-            return words.failed("Too many files", reason), {}, gr.update(interactive=False)
+            return {self.pile: words.failed("Too many files", reason), **nothing}
         names: dict[str, str] = {}
         for number, path in enumerate(paths):
             name = _unlike(file_name(os.path.basename(path)), names)
@@ -183,156 +220,104 @@ class Page:
             Path(names[name]).mkdir()
             _take(Path(path), Path(names[name]) / name)
         rows = [Row(name, "ready") for name in names]
-        return words.pile(rows, f"{len(rows)} files"), {"key": item.key, "files": names}, gr.update(interactive=True)
+        return {
+            self.pile: words.pile(rows, f"{len(rows)} files"),
+            self.several: {"key": item.key, "files": names},
+            self.start: gr.update(interactive=True),
+        }
 
     def turned(self, one: dict[str, Any], several: dict[str, Any], event: gr.SelectData) -> Update:
         """To the other tab."""
-        tab = event.value
-        alone = tab == "One file"
-        kind = one.get("kind", "") if alone else ""
-        return (
-            _ALONE if alone else _SEVERAL,
-            gr.update(visible=alone),
-            gr.update(visible=not alone),
-            gr.update(interactive=bool(one if alone else several)),
-            *self._relevant(kind),
-        )
+        alone = event.value == "One file"
+        return {
+            self.tab: _ALONE if alone else _SEVERAL,
+            self.alone: gr.update(visible=alone),
+            self.table: gr.update(visible=not alone),
+            self.start: gr.update(interactive=bool(one if alone else several)),
+            **self._relevant(one.get("kind", "") if alone else ""),
+        }
 
     async def started(
-        self,
-        tab: str,
-        one: dict[str, Any],
-        several: dict[str, Any],
-        model: str,
-        strength: float,
-        level: str,
-        profile: str,
-        iso: str,
-        engine: str,
-        precision: str,
-        poses: bool,
-        ending: str,
-        quality: int,
-        request: gr.Request,
+        self, request: gr.Request, tab: str, one: dict[str, Any], several: dict[str, Any], *values: Any
     ) -> AsyncIterator[Update]:
-        """The button."""
-        wishes = {
-            "model": model,
-            "strength": strength,
-            "level": level,
-            "profile": profile,
-            "iso": iso if profile else "",
-            "engine": engine,
-            "precision": precision,
-            "ensemble": "x8" if poses else "none",
-            "format": ending,
-            "quality": quality,
-        }
-        self._stopped.discard(_tab(request))
-        work = self._one(one, wishes, request) if tab == _ALONE else self._several(several, wishes, request)
-        async for update in work:
-            yield update
+        """The button; the values are those of the choices."""
+        wishes = dict(zip(self.choices, values, strict=True))
+        wishes["ensemble"] = "x8" if wishes["ensemble"] else "none"
+        wishes["iso"] = wishes["iso"] if wishes["profile"] else ""
+        with self._run(request) as run:
+            work = self._one(run, one, wishes) if tab == _ALONE else self._several(run, several, wishes)
+            async for update in work:
+                yield update
 
-    async def _one(
-        self, state: dict[str, Any], wishes: Mapping[str, Any], request: gr.Request
-    ) -> AsyncIterator[Update]:
-        skip = gr.skip()
-        running = gr.update(interactive=False), gr.update(visible=True)
-        ended = gr.update(interactive=True), gr.update(visible=False)
-        item = self.shelf.get(state.get("key", ""))
-        name = state.get("name", "")
+    async def _one(self, run: _Run, state: dict[str, Any], wishes: Mapping[str, Any]) -> AsyncIterator[Update]:
+        item, name = self.shelf.get(state.get("key", "")), state.get("name", "")
         if item is None:
-            yield (
-                words.failed(name or "No file", "it is not here any more; open the file again"),
-                "",
-                {},
-                skip,
-                *ended,
-            )
+            reason = "it is not here any more; open the file again"
+            yield {
+                self.status: words.failed(name or "No file", reason),
+                self.view: "",
+                self.one: {},
+                **self._buttons(running=False),
+            }
             return
         try:
             ticket = self._submit(item, item.inside("in") / name, item.inside("out"), wishes, view=True)
-            async for doing, share in self._follow(ticket, request, "denoising"):
-                yield (words.progress(name, doing, share), skip, skip, skip, *running)
+            async for doing, share in self._follow(run, item, ticket, "denoising"):
+                yield {self.status: words.progress(name, doing, share), **self._buttons(running=True)}
             report = ticket.result.result()
         except RefusedError as error:
             said = words.stopped(name) if error.status == 499 else words.failed(name, str(error))
-            yield (said, skip, skip, skip, *ended)
+            yield {self.status: said, **self._buttons(running=False)}
             return
-        state = {**state, "version": state["version"] + 1}
+        version = state["version"] + 1
         path = item.inside("out") / report["result"]
         item.results = {report["result"]: path}
-        link = f"view/{item.key}/file?name={_quoted(report['result'])}&v={state['version']}"
-        view = words.viewer(item.key, state["width"], state["height"], "before,after", state["version"])
-        yield (words.outcome(report, link, path.stat().st_size), view, state, skip, *ended)
+        yield {
+            self.status: words.outcome(report, f"{_link(item, report['result'])}&v={version}", path.stat().st_size),
+            self.view: words.viewer(item.key, **state["size"], sides="before,after", version=version),
+            self.one: {**state, "version": version},
+            **self._buttons(running=False),
+        }
 
-    async def _several(
-        self, state: dict[str, Any], wishes: Mapping[str, Any], request: gr.Request
-    ) -> AsyncIterator[Update]:
-        skip = gr.skip()
-        running = gr.update(interactive=False), gr.update(visible=True)
-        ended = gr.update(interactive=True), gr.update(visible=False)
+    async def _several(self, run: _Run, state: dict[str, Any], wishes: Mapping[str, Any]) -> AsyncIterator[Update]:
         item = self.shelf.get(state.get("key", ""))
         if item is None:
-            yield (skip, skip, skip, words.failed("No files", "they are not here any more; open them again"), *ended)
+            reason = "they are not here any more; open them again"
+            yield {self.pile: words.failed("No files", reason), **self._buttons(running=False)}
             return
         item.results = {}
         rows = {name: Row(name, "waiting") for name in state["files"]}
         total = len(rows)
         for number, (name, row) in enumerate(rows.items()):
-            if _tab(request) in self._stopped:
-                row.state = "cancelled"
-                continue
-            output = item.inside("out") / str(number)
-            path = Path(state["files"][name]) / name
+            output, path = item.inside("out") / str(number), Path(state["files"][name]) / name
+            said = f"{number} of {total} done"
             try:
-                ticket = None
-                while ticket is None and _tab(request) not in self._stopped:
-                    try:
-                        ticket = self._submit(item, path, output, wishes, view=False)
-                    except RefusedError as error:
-                        if error.status != 503:
-                            raise
-                        row.state = "the queue is full; knocking again"
-                        yield (
-                            skip,
-                            skip,
-                            skip,
-                            words.pile(rows.values(), f"{number} of {total} done", number / total),
-                            *running,
-                        )
-                        await asyncio.sleep(_PATIENCE)
-                if ticket is None:
-                    row.state = "cancelled"
-                    continue
-                async for doing, share in self._follow(ticket, request, "denoising"):
-                    row.state = doing
-                    done = (number + (share or 0.0)) / total
-                    yield (skip, skip, skip, words.pile(rows.values(), f"{number} of {total} done", done), *running)
+                while (ticket := self._admitted(run, item, path, output, wishes)) is None:
+                    row.state = "the queue is full; knocking again"
+                    yield {self.pile: words.pile(rows.values(), said, number / total), **self._buttons(running=True)}
+                    await asyncio.sleep(_PATIENCE)
+                async for row.state, share in self._follow(run, item, ticket, "denoising"):
+                    shown = words.pile(rows.values(), said, (number + (share or 0.0)) / total)
+                    yield {self.pile: shown, **self._buttons(running=True)}
                 row.report = ticket.result.result()
                 result = _unlike(row.report["result"], item.results)  # a.bmp and a.png both become a_clean.png
                 item.results[result] = output / row.report["result"]
                 row.report["result"] = result
-                row.link = f"view/{item.key}/file?name={_quoted(result)}"
+                row.link = _link(item, result)
             except RefusedError as error:
                 row.error = "" if error.status == 499 else str(error)
                 row.state = "cancelled"
-        done = sum(row.report is not None for row in rows.values())
-        bad = sum(bool(row.error) for row in rows.values())
-        doing = (
-            f"{done} denoised"
-            + (f", {bad} failed" if bad else "")
-            + (f", {total - done - bad} cancelled" if total > done + bad else "")
-        )
-        archive = f"view/{item.key}/zip" if done else ""
         item.report = {row.name: row.report or {"error": row.error or row.state} for row in rows.values()}
-        yield (skip, skip, skip, words.pile(rows.values(), doing, archive=archive), *ended)
+        archive = f"view/{item.key}/zip" if item.results else ""
+        yield {
+            self.pile: words.pile(rows.values(), _summary(list(rows.values())), archive=archive),
+            **self._buttons(running=False),
+        }
 
     def cancelled(self, request: gr.Request) -> Any:
         """The other button."""
-        self._stopped.add(_tab(request))
-        if (ticket := self._running.get(_tab(request))) is not None:
-            ticket.cancel()
+        if (run := self._runs.get(_tab(request))) is not None:
+            run.stop()
         return gr.update(visible=False)
 
     def left(self, request: gr.Request) -> None:
@@ -348,11 +333,22 @@ class Page:
         self.shelf.leave(owner)
         return self.shelf.new(owner)
 
+    @contextmanager
+    def _run(self, request: gr.Request) -> Iterator[_Run]:
+        """What this tab waits for, in place of what it waited for until now."""
+        self.cancelled(request)
+        run = self._runs[_tab(request)] = _Run()
+        try:
+            yield run
+        finally:
+            run.stop()
+            if self._runs.get(_tab(request)) is run:
+                del self._runs[_tab(request)]
+
     def _submit(self, item: Item, path: Path, output: Path, wishes: Mapping[str, Any], view: bool) -> Ticket:
         kind = kind_of(path)
         others = ("level",) if kind == "raw" else ("profile", "iso")
-        known = {name: value for name, value in wishes.items() if name not in others}
-        settings = Settings.parse(known)
+        settings = Settings.parse({name: value for name, value in wishes.items() if name not in others})
         shutil.rmtree(output, ignore_errors=True)
         return self.desk.submit(
             "denoise",
@@ -363,35 +359,50 @@ class Page:
             view=str(item.folder) if view else None,
         )
 
-    async def _follow(self, ticket: Ticket, request: gr.Request, doing: str) -> AsyncIterator[tuple[str, float | None]]:
-        """How far it is, until it is done."""
-        self._running[_tab(request)] = ticket
+    def _admitted(self, run: _Run, item: Item, path: Path, output: Path, wishes: Mapping[str, Any]) -> Ticket | None:
+        """The next one of a pile, or None as long as the queue is full."""
+        if run.stopped:
+            raise RefusedError("was cancelled", 499)
+        self.shelf.get(item.key)  # a page that waits is not idle
         try:
-            while not ticket.done:
-                if ticket.started:
-                    yield doing, ticket.share or None
-                else:
-                    ahead = self.desk.ahead(ticket)
-                    yield (f"waiting, {ahead} before it" if ahead else doing), None
-                await asyncio.sleep(_OFTEN)
-        finally:
-            self._running.pop(_tab(request), None)
-            ticket.cancel()  # which changes nothing where it is done
+            return self._submit(item, path, output, wishes, view=False)
+        except RefusedError as error:
+            if error.status != 503:
+                raise
+        return None
 
-    def _busy(self, name: str, doing: str, share: float | None) -> Update:
-        skip = gr.skip()
-        return words.progress(name, doing, share), "", {}, gr.update(interactive=False), skip, skip
+    async def _follow(
+        self, run: _Run, item: Item, ticket: Ticket, doing: str
+    ) -> AsyncIterator[tuple[str, float | None]]:
+        """How far it is, until it is done."""
+        run.hold(ticket)
+        while not ticket.done:
+            if not run.stopped:  # of a page that was left, the files go soon
+                self.shelf.get(item.key)  # one that waits is not idle
+            if ticket.started:
+                yield doing, ticket.share or None
+            else:
+                ahead = self.desk.ahead(ticket)
+                yield (f"waiting, {ahead} before it" if ahead else doing), None
+            await asyncio.sleep(_OFTEN)
+
+    def _buttons(self, *, running: bool) -> Update:
+        return {self.start: gr.update(interactive=not running), self.stop: gr.update(visible=running)}
+
+    def _emptied(self, said: str) -> Update:
+        """No file is there, or not yet."""
+        return {self.status: said, self.view: "", self.one: {}, self.start: gr.update(interactive=False)}
 
     def _unusable(self, item: Item, name: str, error: RefusedError) -> Update:
         self.shelf.drop(item.key)
-        return words.failed(name, str(error)), "", {}, gr.update(interactive=False), gr.skip(), gr.skip()
-
-    def _cleared(self) -> Update:
-        return self._nothing(), "", {}, gr.update(interactive=False), *self._relevant("")
+        return self._emptied(words.failed(name, str(error)))
 
     def _relevant(self, kind: str) -> Update:
         """Of the level and the profile, those that mean something."""
-        return gr.update(visible=kind != "raw"), gr.update(visible=kind != "picture")
+        return {
+            self.choices["level"]: gr.update(visible=kind != "raw"),
+            self.choices["profile"]: gr.update(visible=kind != "picture"),
+        }
 
     def _models(self) -> list[tuple[str, str]]:
         kinds = {"picture": "for pictures", "raw": "for RAW"}
@@ -458,7 +469,13 @@ def _unlike(name: str, others: Mapping[str, Any]) -> str:
     return unique
 
 
-def _quoted(name: str) -> str:
-    from urllib.parse import quote
+def _link(item: Item, name: str) -> str:
+    """Where a result is handed out."""
+    return f"view/{item.key}/file?name={quote(name, safe='')}"
 
-    return quote(name, safe="")
+
+def _summary(rows: list[Row]) -> str:
+    """What became of a pile."""
+    done, bad = sum(row.report is not None for row in rows), sum(bool(row.error) for row in rows)
+    counts = {"failed": bad, "cancelled": len(rows) - done - bad}
+    return ", ".join([f"{done} denoised", *(f"{count} {what}" for what, count in counts.items() if count)])

@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import secrets
-import signal
 import socket
 import tempfile
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from shotnoise.batch import Options
+from shotnoise.batch.work import told_to_leave
 from shotnoise.errors import ShotnoiseError, require
 from shotnoise.web.desk import Desk, Ticket
 from shotnoise.web.limits import Limits, RefusedError
@@ -79,7 +79,7 @@ def serve(
     with _bound(host, port) as place:
         begin()
         os.environ.update(_QUIET)  # before Gradio is imported, and for the processes that work
-        with _terminated(), private_folder() as root, _temporary_files_in(str(root)):
+        with told_to_leave(), private_folder() as root, _temporary_files_in(str(root)):
             desk = Desk(limits, processes)
             try:
                 asked = _ask_for_models(desk, offer)
@@ -95,8 +95,9 @@ def serve(
                 logging.getLogger("uvicorn.error").addFilter(_Calm())
                 # Pages that are open keep a connection, which nobody waits for at the end.
                 config = uvicorn.Config(
-                    app, log_level="error", access_log=False, timeout_graceful_shutdown=1, server_header=False
-                )
+                    app, http="h11",  # the one that limits the headers of a request, whatever else is installed
+                    log_level="error", access_log=False, timeout_graceful_shutdown=1, server_header=False,
+                )  # fmt: skip
                 guarded = "with a token" if token else "without a token"
                 reach = "this machine only" if here else f"for everybody who can reach {host}, {guarded}"
                 where = f"http://{_address(host)}:{place.getsockname()[1]}"
@@ -140,20 +141,6 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
                 "--port, or --port 0 for any"
             ) from None
         yield place
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """Being told to end is an exception, so that temporary files are removed on the way out."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shotnoise.batch import Options
-from shotnoise.bundled import BUNDLED
+from shotnoise.bundled import BUNDLED, default_model
 from shotnoise.errors import ModelError, nearest
 from shotnoise.sensor.published import PUBLISHED
 from shotnoise.web.limits import RefusedError
@@ -85,13 +85,15 @@ class Offer:
         files = {Path(source).name.removesuffix(".yaml").removesuffix(".profile"): source for source in self.profiles}
         return {**{name: name for name in PUBLISHED}, **files}
 
-    def model(self, name: str, kind: Kind) -> Model:
-        """The model of this name, or the default one of the kind."""
+    def model(self, name: str, kind: Kind, *, told: bool = False) -> Model:
+        """The model of this name, or the default one of the kind; `told` says whether the noise level is told."""
         suitable = [model for model in self.known.values() if model.kind == kind]
         if name == "auto":
             if not suitable:
                 raise RefusedError(f"no model for {_WORDS[kind]} is offered here; expected one of the other kind")
-            return suitable[0]
+            if suitable[0].source not in BUNDLED:  # our own ones come behind those that were brought
+                return suitable[0]
+            return self.known.get(default_model(kind, told=told), suitable[0])
         if name not in self.known:
             raise RefusedError(f"unknown model '{name}': {nearest(name, ['auto', *self.known])}", 400)
         if self.known[name].kind != kind:
@@ -153,7 +155,7 @@ class Settings(BaseModel):
         if self.profile is not None and self.profile not in profiles:
             raise RefusedError(f"unknown noise profile '{self.profile}': {nearest(self.profile, profiles)}", 400)
         return Options(
-            model=offer.model(self.model, kind).source,
+            model=offer.model(self.model, kind, told=self.level is not None).source,
             engine=self.engine or offer.engine,
             precision=self.precision or offer.precision,
             provider=self.provider or offer.provider,

@@ -1,8 +1,8 @@
 """Temporary files of a server: one folder of its own, in it one for each piece of work, and none of it stays.
 
-A folder goes when its result has been sent, when the page that holds it takes another file, soon after that page is
-closed, when nobody asked for it for a while, and all of them when the server ends. What a killed server could not remove
-is removed by the next one.
+A folder goes when its request has been answered, when the page that holds it takes another file, soon after that page
+is closed, when such a page was idle for a while, and all of them when the server ends. What a killed server could not
+remove is removed by the next one.
 """
 
 import os
@@ -55,7 +55,7 @@ class Shelf:
 
     Args:
         root: the folder of the server.
-        idle: seconds after which an item that nobody asks for is removed.
+        idle: seconds after which an item of a page that nobody asks for is removed.
     """
 
     def __init__(self, root: Path, idle: float) -> None:
@@ -68,6 +68,7 @@ class Shelf:
         self.sweep()
         key = secrets.token_urlsafe(16)
         item = Item(key, self.root / key, owner, touched=time.monotonic())
+        self.root.mkdir(mode=0o700, exist_ok=True)  # again, where somebody tidied the place of temporary files
         item.folder.mkdir()
         with self._lock:
             self._items[key] = item
@@ -102,9 +103,9 @@ class Shelf:
                     item.touched = min(item.touched, soon)
 
     def sweep(self) -> None:
-        """Remove what nobody asked for in a while."""
+        """Remove what pages hold and nobody asked for in a while; a request removes its own, however long it waits."""
         now = time.monotonic()
-        for key in self._keys(lambda item: now - item.touched > self.idle):
+        for key in self._keys(lambda item: bool(item.owner) and now - item.touched > self.idle):
             self.drop(key)
 
     def __len__(self) -> int:

@@ -38,10 +38,16 @@ def window(folder: Path, side: str, x: int, y: int, size: int, every: int) -> by
 
     if side not in get_args(Side) or not (1 <= size <= _LARGEST and 1 <= every <= 1024 and min(x, y) >= 0):
         raise RefusedError(f"no view '{side}' at {x}, {y} of size {size} every {every}", 400)
-    part = _part(folder, side, x, y, size * every)
-    if 0 in part.shape:
-        raise RefusedError(f"the picture does not reach to {x}, {y}", 404)
-    pixels = _eight_bits(_mean(part, every), 255 if part.dtype == np.uint8 else 65535, side)
+    place = slice(y, y + size * every), slice(x, x + size * every)
+    if side == "removed":
+        before, after = (_means(_part(folder, one, place), every) for one in ("before", "after"))
+        if before.ndim < after.ndim:  # a gray picture in a format that only knows colours
+            before = before[:, :, None]
+        pixels = _rounded(128 + AMPLIFIED * (before - after))
+    else:
+        part = _part(folder, side, place)
+        exact = every == 1 and part.dtype == np.uint8
+        pixels = np.ascontiguousarray(part) if exact else _rounded(_means(part, every))
     target = io.BytesIO()
     icc = folder / ("after.icc" if side == "after" else "before.icc")
     profile = icc.read_bytes() if icc.exists() and side != "removed" else None
@@ -49,51 +55,32 @@ def window(folder: Path, side: str, x: int, y: int, size: int, every: int) -> by
     return target.getvalue()
 
 
-def _part(folder: Path, side: str, x: int, y: int, span: int) -> npt.NDArray[Any]:
-    place = slice(y, y + span), slice(x, x + span)
-    if side != "removed":
-        return np.asarray(_opened(folder / f"{side}.npy")[place])
-    before, after = (
-        _opened(folder / f"{name}.npy")[place].astype(np.float32) * (65535 / full)
-        for name, full in (("before", _white(folder, "before")), ("after", _white(folder, "after")))
-    )
-    if before.ndim < after.ndim:  # a gray picture in a format that only knows colours
-        before = before[:, :, None]
-    return np.asarray(before - after)
+def _part(folder: Path, side: str, place: tuple[slice, slice]) -> npt.NDArray[Any]:
+    """Stored pixels, of which only those that are looked at are read."""
+    try:
+        part: npt.NDArray[Any] = np.load(folder / f"{side}.npy", mmap_mode="r")[place]
+    except OSError:
+        raise RefusedError("this picture is not there any more; open the file again", 404) from None
+    if 0 in part.shape:
+        raise RefusedError(f"the picture does not reach to {place[1].start}, {place[0].start}", 404)
+    return part
 
 
-def _white(folder: Path, side: str) -> int:
-    return 255 if _opened(folder / f"{side}.npy").dtype == np.uint8 else 65535
-
-
-def _mean(part: npt.NDArray[Any], every: int) -> npt.NDArray[Any]:
-    """Means of blocks; those at the right and bottom may be smaller ones."""
+def _means(part: npt.NDArray[Any], every: int) -> npt.NDArray[np.float32]:
+    """Means of blocks in 0..255; those at the right and bottom may be smaller ones."""
+    unit = np.float32(255 / np.iinfo(part.dtype).max)
     if every == 1:
-        return part
+        return np.asarray(part * unit, np.float32)
     rows, cols = (range(0, length, every) for length in part.shape[:2])
     sums = np.add.reduceat(np.add.reduceat(part, rows, axis=0, dtype=np.float32), cols, axis=1)
     high = np.diff([*rows, part.shape[0]]).astype(np.float32)
     wide = np.diff([*cols, part.shape[1]]).astype(np.float32)
     count = high[:, None] * wide
-    return np.asarray(sums / (count if part.ndim == 2 else count[:, :, None]))
+    return np.asarray(sums / (count if part.ndim == 2 else count[:, :, None]) * unit)
 
 
-def _eight_bits(values: npt.NDArray[Any], white: int, side: str) -> Pixels:
-    if values.dtype == np.uint8:
-        return np.ascontiguousarray(values)
-    unit = values.astype(np.float32) * np.float32(255 / white)
-    if side == "removed":
-        unit = unit * AMPLIFIED + 128
-    return np.asarray(np.clip(np.floor(unit + np.float32(0.5)), 0, 255), np.uint8)
-
-
-def _opened(path: Path) -> npt.NDArray[Any]:
-    """The pixels, of which only those that are looked at are read."""
-    try:
-        loaded: npt.NDArray[Any] = np.load(path, mmap_mode="r")
-        return loaded
-    except OSError:
-        raise RefusedError("this picture is not there any more; open the file again", 404) from None
+def _rounded(values: npt.NDArray[np.float32]) -> Pixels:
+    return np.asarray(np.clip(np.floor(values + np.float32(0.5)), 0, 255), np.uint8)
 
 
 def archive(files: dict[str, Path], report: dict[str, Any]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ takes too long can be ended at any moment. Files go through :func:`shotnoise.bat
 import functools
 import logging
 import math
+import re
 import signal
 import statistics
 from collections.abc import Callable, Mapping
@@ -19,10 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shotnoise import __version__
+from shotnoise import __version__, bundled
 from shotnoise.batch import Event, Options, Workers, denoise_files
 from shotnoise.batch.places import DNG
-from shotnoise.bundled import BUNDLED
 from shotnoise.demo import noisy_photograph
 from shotnoise.engines import available_engines
 from shotnoise.errors import ModelError, ShotnoiseError
@@ -59,7 +59,8 @@ def work(pipe: Connection) -> None:
             answer = "refused", _without_folders(str(error) or "not enough memory", arguments)
         except Exception as error:
             logger.exception("unexpected error")
-            answer = "broken", f"unexpected {type(error).__name__}: {error}"
+            line = " ".join(f"unexpected {type(error).__name__}: {error}".split())
+            answer = "broken", _without_folders(line, arguments)
         try:
             pipe.send(answer)
         except OSError:
@@ -67,10 +68,14 @@ def work(pipe: Connection) -> None:
 
 
 def _without_folders(message: str, arguments: Mapping[str, Any]) -> str:
-    """Visitors know their file by its name; where it lies here is nothing to them."""
-    for folder in (str(Path(arguments.get("path", "")).parent), str(arguments.get("output", "."))):
-        if folder != ".":
-            message = message.replace(f"{folder}/", "")
+    """Visitors know files, models and profiles by their names; where those lie here is nothing to them."""
+    if "path" not in arguments:  # asked by the server itself
+        return message
+    options = arguments.get("options", Options())
+    files = (arguments["path"], options.model or "", options.profile or "", bundled.__file__)
+    folders = {*(str(Path(file).parent) for file in files), arguments.get("output", ".")} - {"."}
+    for folder in sorted(folders, key=len, reverse=True):  # one may lie in another
+        message = re.sub(rf"(?<![\w/]){re.escape(folder)}/", "", message)
     return message
 
 
@@ -92,7 +97,7 @@ def describe(tell: Tell, *, sources: Mapping[str, str], options: Options) -> dic
             "summary": card.title or card.noise,
         }
         tell((number + 1) / len(sources))
-    trained = any(not source.endswith(".onnx") and source not in BUNDLED for source in sources.values())
+    trained = any(not source.endswith(".onnx") and source not in bundled.BUNDLED for source in sources.values())
     engines = [
         status.name for status in available_engines() if status.available and (trained or "torch" not in status.name)
     ]

@@ -38,6 +38,7 @@ _TILE = 256
 _UNIT = 16  # of the sides of tiles
 _LEAST = 22  # pixels: LibRaw takes anything smaller for no picture
 _FOOT = 4096  # black level of a linear picture with negative values
+_BAND = 256  # rows
 
 
 def save_dng(
@@ -118,11 +119,7 @@ def save_linear_dng(
         )
     foot = 0
     if rgb.dtype.kind == "f":
-        if not np.isfinite(rgb).all():
-            raise PictureError("a picture with values that are not finite; expected numbers in 0..1")
-        foot = _FOOT if rgb.min() < 0 else 0
-        scaled = rgb * np.float32(65535 - foot) + np.float32(foot + 0.5)
-        rgb = np.clip(scaled, 0, 65535).astype(np.uint16)
+        foot, rgb = _in_counts(rgb)
     notes: list[str] = []
     tags = _common_tags(frame, noise_reduction, notes)
     dropped = [tags.pop(number, None) for number in OPCODES[:2]]
@@ -134,6 +131,20 @@ def save_linear_dng(
     tags[50714] = Tag(_LONG, 3, (foot,) * 3)
     tags[50717] = Tag(_LONG, 3, (65535,) * 3)
     return _save(path, rgb, tags, frame, compression, overwrite, notes)
+
+
+def _in_counts(rgb: npt.NDArray[Any]) -> tuple[int, npt.NDArray[np.uint16]]:
+    """Floating point -> the black level and 16 bits; some rows at a time, as a copy of it all weighs 200 MB."""
+    lowest = min(float(rgb[top : top + _BAND].min()) for top in range(0, len(rgb), _BAND))
+    foot = _FOOT if lowest < 0 else 0
+    counts = np.empty(rgb.shape, np.uint16)
+    for top in range(0, len(rgb), _BAND):
+        band = rgb[top : top + _BAND]
+        if not np.isfinite(band).all():
+            raise PictureError("a picture with values that are not finite; expected numbers in 0..1")
+        scaled = band * np.float32(65535 - foot) + np.float32(foot + 0.5)
+        counts[top : top + _BAND] = np.clip(scaled, 0, 65535, out=scaled)
+    return foot, counts
 
 
 def _common_tags(frame: RawFrame, noise_reduction: float | None, notes: list[str]) -> dict[int, Tag]:

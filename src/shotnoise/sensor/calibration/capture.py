@@ -13,12 +13,13 @@ from shotnoise.images.raw.bayer import PLANES, Pattern, sites
 from shotnoise.images.raw.frame import RawFrame
 from shotnoise.sensor.calibration.result import MONO, Roi
 
-__all__ = ["Frame", "bursts", "iso_in_name"]
+__all__ = ["Frame", "bursts", "iso_in_name", "load_all"]
 
 _EXPLICIT = re.compile(r"iso[\s_-]*([1-9]\d{1,6})(?!\d)", re.IGNORECASE)
 _TRAILING = re.compile(r"_([1-9]\d{1,6})$")
 _COUNTER = re.compile(r"^_?[A-Z]{1,4}\d?_?\d+$")  # IMG_1600, DSC_0400: the camera's own numbering
 _SAME_LIGHT = 0.05  # frames of one burst differ by less than this in brightness
+_FEWEST = 16  # pixels of a plane with which there is something to compute; far more are wanted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,15 +80,33 @@ class Frame:
                 f"{self.name}: an array of shape {mosaic.shape} and type {mosaic.dtype}; expected (H, W) counts as "
                 "unsigned integers"
             )
+        height, width = mosaic.shape
+        if height * width < _FEWEST * len(self.planes):
+            raise ProfileError(
+                f"{self.name}: has {height} x {width} pixels, too few to tell noise from; expected a whole frame"
+            )
         if self.pattern is None:
             return [mosaic]
-        height, width = mosaic.shape[0] // 2 * 2, mosaic.shape[1] // 2 * 2
+        height, width = height // 2 * 2, width // 2 * 2
         return [mosaic[row:height:2, col:width:2] for row, col in sites(self.pattern)]
 
     def cut(self, roi: Roi) -> tuple[slice, slice]:
         """A rectangle of the mosaic in each of its planes."""
         step = 1 if self.pattern is None else 2
         return slice(roi.top // step, roi.bottom // step), slice(roi.left // step, roi.right // step)
+
+
+def load_all(frames: Sequence[Frame]) -> list[list[npt.NDArray[Any]]]:
+    """The planes of frames that are compared pixel by pixel."""
+    loaded = [frame.load() for frame in frames]
+    for frame, planes in zip(frames, loaded, strict=True):
+        if planes[0].shape != loaded[0][0].shape:
+            (height, width), (rows, cols) = planes[0].shape, loaded[0][0].shape
+            raise ProfileError(
+                f"{frame.name}: has {height} x {width} pixels of a colour, {frames[0].name} has {rows} x {cols}; "
+                "expected frames of one size: leave out those of another one"
+            )
+    return loaded
 
 
 def iso_in_name(name: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shotnoise.sensor.calibration.capture import Frame
+from shotnoise.sensor.calibration.capture import Frame, load_all
 from shotnoise.sensor.calibration.result import BiasNoise, Black, Finding, LogLaw
 
 __all__ = ["DarkFrames", "examine", "log_law", "tukey_lambda"]
@@ -68,7 +68,7 @@ def examine(frames: Sequence[Frame], *, step: float = 1.0, shape: bool = True, r
         shape: whether to fit the shape of the noise too.
         rng: picks the pixels for that.
     """
-    counts = [frame.load() for frame in frames]
+    counts = load_all(frames)
     seen = [[_plane(plane, step) for plane in frame] for frame in counts]
     findings = [_leak(frame, planes) for frame, planes in zip(frames, seen, strict=True) if _leaks(planes)]
     good = [index for index, planes in enumerate(seen) if not _leaks(planes)] or list(range(len(frames)))

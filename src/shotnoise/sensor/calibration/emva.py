@@ -63,9 +63,12 @@ def read_description(path: str | os.PathLike[str]) -> Series:
     """
     file = Path(path)
     try:
-        text = file.read_bytes()[: _LONGEST + 1].decode("utf-8", "replace")
+        with file.open("rb") as stream:
+            text = stream.read(_LONGEST + 1).decode("utf-8", "replace")
     except OSError as error:
         raise ProfileError(f"{file}: cannot be read ({error.strerror}); expected an EMVA 1288 description") from error
+    if len(text) > _LONGEST:
+        raise ProfileError(f"{file}: is longer than {_LONGEST:,} characters; expected an EMVA 1288 description")
     size: tuple[int, int, int] | None = None
     exposures: list[tuple[float, float | None, list[Path]]] = []
     for number, line in enumerate(text.splitlines(), 1):

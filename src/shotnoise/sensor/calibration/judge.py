@@ -109,6 +109,12 @@ def sorted_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 def _verdicts(fit: IsoFit, points: Sequence[Point], step: float) -> list[Finding]:
     found = []
     flags = {flag: [part for part in fit.planes if flag in part.flags] for part in fit.planes for flag in part.flags}
+    if (least := min(fit.best, key=lambda part: part.k)).k <= 0:
+        text = (
+            f"the gain comes out as {least.k:.3g} DN/e-, which cannot be: brighter frames are not noisier; expected "
+            "black frames and lit ones of one camera mode, at several brightnesses: check what was given"
+        )
+        found.append(Finding("error", "scatter", text, "", fit.iso, least.plane))
     if curved := flags.get("curvature"):
         found.append(_curved(fit, curved, points))
     if negative := flags.get("negative-s2"):

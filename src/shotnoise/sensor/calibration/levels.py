@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import log2, sqrt
+from math import isfinite, log2, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,8 @@ class Levels:
                     f"{len(given)} black levels; expected one, or one for each of {', '.join(like.planes)}"
                 )
             given = list(given) * len(like.planes)
+        if given is not None and not all(isfinite(level) and level >= 0 for level in given):
+            raise ProfileError(f"black levels {', '.join(f'{level:g}' for level in given)}; expected counts from 0 on")
         self.darks, self.given, self.like = darks, given, like
         self.borrowed: set[float | None] = set()
         self.used: dict[int, DarkFrames] = {}

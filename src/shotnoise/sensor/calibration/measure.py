@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shotnoise.sensor.calibration.capture import Frame
+from shotnoise.sensor.calibration.capture import Frame, load_all
 from shotnoise.sensor.calibration.result import Point, Roi
 
 __all__ = ["Burst", "measure", "residual_variance", "second_difference_variance", "uniformity_limit"]
@@ -62,7 +62,7 @@ def measure(
         max_signal: share of the range above which a point is not used.
         row_variance: of whole rows in the dark, DN^2: they make the pixels of a row less than independent.
     """
-    planes = [frame.load() for frame in frames]
+    planes = load_all(frames)
     results: dict[int, list[Point]] = {}
     gains, error = _flicker(planes, frames[0], rois, black, white)
     stripes: list[tuple[float, float, float]] = []

@@ -43,6 +43,15 @@ def profile_from(
     Raises:
         ProfileError: there is no fit to be used.
     """
+    try:
+        return _profile(calibration, camera, files)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+        raise ProfileError(f"these fits make no usable profile ({reason}); see the findings") from None
+
+
+def _profile(calibration: Calibration, camera: Camera | None, files: Sequence[SourceFile]) -> NoiseProfile:
     known = [fit for fit in calibration.fits if fit.iso is not None]
     fits = known or calibration.fits
     entries: list[Entry] = []
@@ -60,31 +69,25 @@ def profile_from(
     notes = [finding.text for finding in calibration.findings if finding.severity == "note"]
     if known and len(known) < len(calibration.fits):
         warnings.append("frames without an ISO were left out, because others have one")
-    try:
-        return NoiseProfile(
-            camera=camera or Camera(model=calibration.camera),
-            pattern=calibration.pattern or "mono",  # type: ignore[arg-type]  # checked by the model
-            black=tuple(_short(level) for level in calibration.black),
-            white=calibration.white,
-            bits=max(1, math.ceil(math.log2(calibration.white + 1))),
-            entries=tuple(entries),
-            laws=laws,
-            log_laws=_log_laws(calibration),  # type: ignore[arg-type]
-            provenance=Provenance(
-                method="photon transfer: variance over mean of evenly lit and black frames",
-                tool=f"shotnoise {__version__}",
-                made=datetime.now(UTC).date().isoformat(),
-                files=tuple(files),
-                rois=tuple(
-                    dict.fromkeys((r.top, r.left, r.bottom, r.right) for _, rois in calibration.rois for r in rois)
-                ),
-            ),
-            warnings=tuple(dict.fromkeys(warnings)),
-            notes=tuple(dict.fromkeys(notes)),
-        )
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ProfileError(f"these fits make no usable profile ({reason}); see the findings") from None
+    return NoiseProfile(
+        camera=camera or Camera(model=calibration.camera),
+        pattern=calibration.pattern or "mono",  # type: ignore[arg-type]  # checked by the model
+        black=tuple(_short(level) for level in calibration.black),
+        white=calibration.white,
+        bits=max(1, math.ceil(math.log2(calibration.white + 1))),
+        entries=tuple(entries),
+        laws=laws,
+        log_laws=_log_laws(calibration),  # type: ignore[arg-type]
+        provenance=Provenance(
+            method="photon transfer: variance over mean of evenly lit and black frames",
+            tool=f"shotnoise {__version__}",
+            made=datetime.now(UTC).date().isoformat(),
+            files=tuple(files),
+            rois=tuple(dict.fromkeys((r.top, r.left, r.bottom, r.right) for _, rois in calibration.rois for r in rois)),
+        ),
+        warnings=tuple(dict.fromkeys(warnings)),
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
 def _name(plane: str) -> Any:
