@@ -2,7 +2,8 @@
 
 Files are made as `shotnoise export --int8` makes them, from training pictures; only then Kodak24 is looked at. All
 contestants of a speed take turns in one process on one thread, so quote the ratios. "placed by onnxruntime" is its own
-tool with its defaults: everything that it can round, sums and the output among it.
+tool with its defaults: everything that it can round, sums and the output among it. A RAW model is measured by the
+protocols raw/kodak24/iso* as well, on whole pictures.
 
     python benchmarks/int8.py SETS [--crop 256] [--models photo raw] [--json benchmarks/results/int8.json]
 
@@ -36,6 +37,8 @@ from shotnoise.bundled import find_model
 from shotnoise.card import Card
 from shotnoise.engines.onnx_file import read_onnx
 from shotnoise.errors import ModelError
+from shotnoise.evaluation import ModelUnderTest, find_pictures, get_protocol
+from shotnoise.evaluation import psnr as psnr_of
 from shotnoise.export import quantise
 from shotnoise.export.pictures import Pictures, Step, noisy_steps, psnr
 from shotnoise.export.source import run, session
@@ -43,6 +46,7 @@ from shotnoise.images import list_pictures, open_image
 from shotnoise.store import planes
 
 _SIDE = 512  # of what is timed
+_ISOS = (800, 1600, 3200, 6400)
 
 
 def crops(folder: Path, side: int) -> list[np.ndarray]:
@@ -58,6 +62,22 @@ def crops(folder: Path, side: int) -> list[np.ndarray]:
 def quality(content: bytes, steps: Sequence[Step]) -> dict[str, float]:
     opened = session(content, threads=1)
     return {step.name: float(np.mean([psnr(one, run(opened, one)) for one in step.pictures])) for step in steps}
+
+
+def by_protocol(contents: dict[str, bytes], sets: Path) -> dict[str, dict[str, float]]:
+    """PSNR in RAW of whole Kodak pictures: file -> ISO -> mean."""
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in contents.items():
+            file = Path(folder) / "model.onnx"
+            file.write_bytes(content)
+            model = ModelUnderTest(file, "onnxruntime")
+            for iso in _ISOS:
+                protocol = get_protocol(f"raw/kodak24/iso{iso}")
+                trials = (protocol.trial(path, 4, protocol.generator()) for path in find_pictures(protocol, sets)[1])
+                values = [psnr_of(one.judged(model(one.noisy, one.told)), one.clean, 1.0) for one in trials]
+                found.setdefault(name, {})[f"ISO {iso}"] = statistics.fmean(values)
+    return found
 
 
 class Reader(CalibrationDataReader):
@@ -156,6 +176,7 @@ def measure(model: str, sets: Path, crop: int, rounds: int) -> dict[str, Any]:
         "noise": {step.name: step.level for step in judged},
         "psnr": dB,
         "loss": {name: {step: dB["fp32"][step] - value for step, value in row.items()} for name, row in dB.items()},
+        "protocol": by_protocol(contents, sets) if source.card.kind == "raw" else {},
         "bytes": {name: len(content) for name, content in contents.items()},
         "cpu_ms_per_megapixel": speeds(contents, source.card, rounds),
         "kernels": {name: kernels(content) for name, content in contents.items()},
@@ -176,6 +197,9 @@ def show(model: str, found: dict[str, Any]) -> None:
             for engine in ("onnxruntime", "openvino")
         )
         print(f"{name:<24}{numbers}{found['bytes'][name] / 1e6:>7.1f}  {times}")
+    for name, row in found["protocol"].items():
+        values = ", ".join(f"{iso}: {value:.2f} dB" for iso, value in row.items())
+        print(f"{name:<24}whole pictures, {values}")
     for name, fact in found["quantisation"].items():
         if "refused" in fact:
             print(f"{name:<24}{fact['refused']}")
@@ -203,7 +227,7 @@ def main() -> None:
     for model in given.models:
         key = read_onnx(find_model(model)).sha256
         found = report["models"].get(model)
-        if found is None or found["sha256"] != key or found["crop"] != given.crop:
+        if found is None or found["sha256"] != key or found["crop"] != given.crop or "protocol" not in found:
             found = {"sha256": key} | measure(model, given.sets, given.crop, given.rounds)
             report["models"][model] = found
             if given.json is not None:

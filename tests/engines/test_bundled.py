@@ -16,12 +16,14 @@ def test_every_bundled_model_is_an_onnx_file():
         assert summary
 
 
-def test_the_int8_twin_is_made_from_the_bundled_model_and_holds_its_budget():
-    twin = read_onnx(find_model("photo", "int8")).card
+@pytest.mark.parametrize(("name", "levels"), [("photo", [5, 15, 25, 50]), ("raw", [1, 2, 3, 7])])
+def test_the_int8_twin_is_made_from_the_bundled_model_and_holds_its_budget(name, levels):
+    twin = read_onnx(find_model(name, "int8")).card
     assert twin.precision == "int8"
-    assert twin.quantisation.source_sha256 == hashlib.sha256(find_model("photo").read_bytes()).hexdigest()
+    assert twin.quantisation.source_sha256 == hashlib.sha256(find_model(name).read_bytes()).hexdigest()
     assert all(level.loss <= 0.1 for level in twin.quantisation.losses)
-    assert [round(255 * level.level) for level in twin.quantisation.losses] == [5, 15, 25, 50]
+    assert twin.quantisation.lowest == 0
+    assert [round(255 * level.level) for level in twin.quantisation.losses] == levels
 
 
 def test_paths_are_taken_as_they_are(tmp_path):

@@ -1,5 +1,6 @@
 """int8 files: rounded where it is cheap, within the budget, accepted by the engines, honest on their card."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from shotnoise.export.int8 import quantise
 from shotnoise.export.pictures import Pictures, noisy_steps, psnr
 from shotnoise.export.qdq import convolutions, place, rounded_weights, shifts_of
 from shotnoise.export.source import run, session
+from shotnoise.export.weights import narrow, widen
 from tiny_models import write_model
 
 
@@ -186,12 +188,12 @@ def test_levels_are_those_of_the_card_and_losses_can_be_measured_again(model, tm
 
 def test_what_cannot_hold_the_budget(model, tmp_path, monkeypatch):
     levels = int8._Search._levels
-    monkeypatch.setattr(int8, "_LEAST_SHARE", 0.8)  # soon given up
+    monkeypatch.setattr(int8, "_LEAST_SHARE", 0.9)  # soon given up
 
     def worse(weak):
         def changed(self, content, reference):
             found, shift = levels(self, content, reference)
-            return [int8.Level(x.name, x.level, x.noisy, x.fp32, x.fp32 - weak(x.level)) for x in found], shift
+            return [dataclasses.replace(x, int8=x.fp32 - weak(x.level)) for x in found], shift
 
         return changed
 
@@ -254,6 +256,29 @@ def test_command(model, tmp_path, capsys):
     }.items():
         assert run_command(["export", str(model), "-o", str(tmp_path / "x.onnx"), *given]) == 1
         assert words in capsys.readouterr().err
+
+
+def test_what_stays_in_float_can_be_narrow_and_steps_stay_constants(tmp_path):
+    proto = place(onnx.load(residual(tmp_path / "net.onnx", channels=64)), {"conv2"}, {"b": (0, 1), "c": (-1, 1)})
+    steps = {name for node in proto.graph.node if "Linear" in node.op_type for name in node.input[1:]}
+    narrow(proto)
+    constants = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    assert steps <= {*constants}, "engines look for them there"
+    assert constants["conv1.weight_half"] == constants["head.weight_half"] == onnx.TensorProto.FLOAT16
+    session(proto.SerializeToString())
+
+
+def test_int8_of_narrow_weights_is_that_of_their_values(model, tmp_path):
+    proto = onnx.load(model)
+    narrow(proto)
+    onnx.save(proto, tmp_path / "narrow.onnx")
+    widen(proto)
+    onnx.save(proto, tmp_path / "rounded.onnx")
+    one, other = (quantise(tmp_path / f"{name}.onnx", tmp_path / f"{name}.int8.onnx") for name in ("narrow", "rounded"))
+    noisy = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
+    results = [session(done.path.read_bytes()).run(["clean"], {"noisy": noisy})[0] for done in (one, other)]
+    assert np.array_equal(*results)
+    assert one.card.quantisation.losses == other.card.quantisation.losses
 
 
 def test_an_onnx_needs_no_torch(model, tmp_path):

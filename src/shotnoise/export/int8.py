@@ -4,8 +4,10 @@ Only what goes into convolutions and their weights are rounded (:mod:`shotnoise.
 least squared error on noisy photographs of all strengths that the model is for. Then the loss of each convolution alone
 is measured; squared errors of different convolutions add up, nearly, so the cheapest set to leave in float follows
 without trying all of them. The file that comes out is measured on pictures that decided no range, and convolutions
-return to float until the loss is within the budget at every noise level. Where half of the work has to stay in float
-for that, the weakest noise is given up, and the card says from which level on the file may be used.
+return to float until the loss is within the budget at every noise level. That is done with the features as they are,
+in other units, and in another basis (:mod:`shotnoise.export.equalise`); the file with most work in int8 is kept. Where
+half of the work has to stay in float in all of them, the weakest noise is given up, and the card says from which level
+on the file may be used.
 """
 
 import logging
@@ -21,13 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 import shotnoise
-from shotnoise.card import Card, LevelLoss, Parity, Quantisation, Score
+from shotnoise.card import Card, LevelLoss, Quantisation, Score
 from shotnoise.engines.engine import Array
 from shotnoise.errors import ModelError, RecipeError, nearest, require
+from shotnoise.export.equalise import equalised
 from shotnoise.export.parity import parity_of
 from shotnoise.export.pictures import Pictures, Step, flat_fields, noisy_steps, psnr
 from shotnoise.export.qdq import Convolution, Range, convolutions, place, place_outputs, shifts_of, without_signs
 from shotnoise.export.source import check_target, content_of, float_model, run, session, write_model
+from shotnoise.export.weights import narrow, widen
 from shotnoise.runner import COUNTS
 
 __all__ = ["BACKENDS", "Level", "Quantised", "quantise"]
@@ -55,6 +59,7 @@ class Level:
         noisy: dB of the input.
         fp32: dB of the float32 file, mean over the pictures.
         int8: dB of the int8 file.
+        worst: dB that int8 costs the picture that it costs most.
     """
 
     name: str
@@ -62,6 +67,7 @@ class Level:
     noisy: float
     fp32: float
     int8: float
+    worst: float
 
     @property
     def loss(self) -> float:
@@ -102,6 +108,7 @@ def quantise(
     size: tuple[int, int] | None = None,
     network: str | None = None,
     scores: Sequence[Score] = (),
+    half_weights: bool = False,
     overwrite: bool = True,
 ) -> Quantised:
     """Write an int8 model that loses no more than a budget.
@@ -115,6 +122,7 @@ def quantise(
         size: fix height and width; not of an .onnx file.
         network: architecture of a foreign checkpoint, where it cannot be recognised.
         scores: measured results to put on the card; not of an .onnx file.
+        half_weights: keep weights that stay in float in half precision, as is done anyway where the float32 file does.
         overwrite: replace an existing file.
 
     Raises:
@@ -131,116 +139,114 @@ def quantise(
     target = check_target(path, overwrite)
     file = float_model(model, size=size, network=network, scores=scores)
     proto = onnx.load_from_string(file.content)
-    layers = convolutions(proto)
-    if not layers:
+    half_weights |= widen(proto)
+    if not convolutions(proto):
         raise ModelError(f"{file.path}: has no convolution with constant weights, so that nothing can be int8")
     pictures = Pictures(calibration)
     card = file.card
     calibrated = noisy_steps(card, pictures.crops(card, _CALIBRATED, half=0), beyond=True)
-    search = _Search(proto, card, layers, calibrated, pictures, rounder)
-    chosen, first, levels, shift, content = search.within(budget)
-    names = [layer.label for layer in layers if layer.name not in chosen]
+    judged = noisy_steps(card, pictures.crops(card, _JUDGED, half=1), seed=1)
+    inputs = [one.inputs for step in calibrated for one in step.pictures]
+    exact = session(proto.SerializeToString())
+    ways = equalised(proto, inputs, mixed=True), equalised(proto, inputs, mixed=False), proto
+    found = _most([_Search(way, exact, card, calibrated, judged, rounder, half_weights) for way in ways], budget)
+    levels = found.levels
+    names = [layer.label for layer in found.search.layers if layer.name not in found.chosen]
+    made = session(found.content)
+    words = f"{pictures.words}; against the float32 file"
+    parity = parity_of(lambda one: run(exact, one), lambda one: run(made, one), judged, words)
     losses = [LevelLoss(level=level.level, loss=round(level.loss, 4)) for level in levels]
     card = card.model_copy(
         update={
             "precision": "int8",
             "made_with": f"shotnoise {shotnoise.__version__}",
-            "parity": search.parity(content),
+            "parity": parity,
             "scores": [],  # those of the float32 file
             "quantisation": Quantisation(
                 backend=rounder,
                 source_sha256=file.sha256,
                 float_layers=names,
                 losses=losses,
-                lowest=levels[first].level if first else 0.0,
+                lowest=levels[found.first].level if found.first else 0.0,
             ),
         }
     )
-    content = content_of(onnx.load_from_string(content), card)
-    times = _times(card, {"fp32": file.content, "int8": content}, search.judged)
+    content = content_of(onnx.load_from_string(found.content), card)
+    times = _times(card, {"fp32": file.content, "int8": content}, judged)
     write_model(content, target)
     sizes = len(file.content), len(content)
-    return Quantised(target, card, tuple(levels), sizes, times, search.share(chosen), shift)
+    return Quantised(target, card, levels, sizes, times, found.search.share(found.chosen), found.shift)
 
 
 class _Search:
     """Which convolutions can be int8.
 
     Args:
-        proto: the float32 model.
+        proto: the float32 model, perhaps with other features.
+        exact: an engine with the model as it was.
         card: its card.
-        layers: its convolutions.
         calibrated: what ranges are taken from.
-        pictures: where the judged pictures come from.
+        judged: pictures that decide.
         backend: who rounds.
+        half_weights: keep the weights of the others in half precision.
     """
 
     def __init__(
         self,
         proto: Any,
+        exact: Any,
         card: Card,
-        layers: Sequence[Convolution],
         calibrated: Sequence[Step],
-        pictures: Pictures,
+        judged: Sequence[Step],
         backend: Backend,
+        half_weights: bool,
     ) -> None:
-        self.judged = noisy_steps(card, pictures.crops(card, _JUDGED, half=1), seed=1)
+        self.layers = convolutions(proto)
+        self.judged = judged
         self._tried = [Step(step.name, step.level, step.pictures[:_TRIED]) for step in self.judged]
         self._flat = flat_fields(card, self.judged[0].level) if card.kind in ("rgb", "gray") else None
-        self._words = pictures.words
-        self._proto, self._layers, self._backend = proto, layers, backend
-        self._calibrated = calibrated
-        self._float = session(proto.SerializeToString())
-        self._ranges, positions = _ranges(proto, layers, calibrated)
-        self._work = {layer.name: layer.products * positions[layer.own] for layer in layers}
+        self._proto, self._backend = proto, backend
+        self._calibrated, self._half_weights = calibrated, half_weights
+        self._float = exact
+        self._ranges, positions = _ranges(proto, self.layers, calibrated)
+        self._work = {layer.name: layer.products * positions[layer.own] for layer in self.layers}
         self._shifts = shifts_of(
-            proto, layers, self._ranges, [one.inputs for step in calibrated for one in step.pictures]
+            proto, self.layers, self._ranges, [one.inputs for step in calibrated for one in step.pictures]
         )
+        self._excess = self._alone()
+        self._reference = [[psnr(one, run(exact, one)) for one in step.pictures] for step in judged]
+        self.best = np.inf  # loss so far
 
     def share(self, chosen: Collection[str]) -> float:
         """Of the multiplications, those in int8."""
         return sum(self._work[name] for name in chosen) / sum(self._work.values())
 
-    def within(self, budget: float) -> tuple[set[str], int, list[Level], float | None, bytes]:
-        """The int8 convolutions, the first noise level that holds the budget, all levels, the shift, and the file."""
-        excess = self._excess()
-        reference = [[psnr(one, run(self._float, one)) for one in step.pictures] for step in self.judged]
-        best = np.inf
-        for first in range(len(self.judged)):
-            chosen = self._choose(excess[:, first:], budget)
-            while self.share(chosen) >= _LEAST_SHARE:
-                content = self._made(chosen)
-                levels, shift = self._levels(content, reference)
-                worst = max(level.loss for level in levels[first:])
-                logger.info("%d of %d convolutions in int8, %.3f dB lost", len(chosen), len(self._layers), worst)
-                best = min(best, worst)
-                if worst <= budget and (shift is None or shift <= _COUNTS_OFF):
-                    return chosen, first, levels, shift, content
-                chosen = self._fewer(chosen, excess[:, first:], first)
-        raise ModelError(
-            f"int8 with half of the work keeps {budget:g} dB at no noise level"
-            + (f" (the least loss was {best:.2f} dB)" if np.isfinite(best) else "")
-            + "; use bf16 or fp16, allow a larger --budget, or train with quantisation"
-        )
+    def within(self, budget: float, first: int, least: float) -> "_Found | None":
+        """What holds the budget from a noise level on with more than a share of the multiplications in int8."""
+        chosen = self._choose(self._excess[:, first:], budget)
+        while self.share(chosen) > least:
+            content = self._made(chosen)
+            levels, shift = self._levels(content, self._reference)
+            worst = max(level.loss for level in levels[first:])
+            logger.info("%d of %d convolutions in int8, %.3f dB lost", len(chosen), len(self.layers), worst)
+            self.best = min(self.best, worst)
+            if worst <= budget and (shift is None or shift <= _COUNTS_OFF):
+                return _Found(self, chosen, first, tuple(levels), shift, content)
+            chosen = self._fewer(chosen, self._excess[:, first:], first)
+        return None
 
-    def parity(self, content: bytes) -> Parity:
-        """Of an int8 file, to the float32 one."""
-        opened = session(content)
-        words = f"{self._words}; against the float32 file"
-        return parity_of(lambda one: run(self._float, one), lambda one: run(opened, one), self.judged, words)
-
-    def _excess(self) -> npt.NDArray[np.float64]:
+    def _alone(self) -> npt.NDArray[np.float64]:
         """(convolution, step, picture): squared error that each convolution alone adds, as a share of what is there."""
         base = _errors(self._float, self._tried)
         found = []
-        for layer in self._layers:
+        for layer in self.layers:
             made = place(self._proto, {layer.name}, self._ranges, self._shifts)
             found.append(_errors(session(made.SerializeToString()), self._tried) / base - 1)
         return np.stack(found)
 
     def _choose(self, excess: npt.NDArray[np.float64], aim: float) -> set[str]:
         """All convolutions but those that cost most for their work, until the loss that is to be expected is small."""
-        work = np.array([self._work[layer.name] for layer in self._layers], float)
+        work = np.array([self._work[layer.name] for layer in self.layers], float)
         inside = np.ones(len(work), bool)
 
         def loss(members: npt.NDArray[np.bool_]) -> float:
@@ -256,11 +262,11 @@ class _Search:
             inside[index] = True
             if loss(inside) > aim:
                 inside[index] = False
-        return {layer.name for layer, chosen in zip(self._layers, inside, strict=True) if chosen}
+        return {layer.name for layer, chosen in zip(self.layers, inside, strict=True) if chosen}
 
     def _fewer(self, chosen: set[str], excess: npt.NDArray[np.float64], first: int) -> set[str]:
         """Without the convolution that costs most for its work among the rest, measured for the likeliest ones."""
-        alone = dict(zip((layer.name for layer in self._layers), excess.mean(-1).max(-1), strict=True))
+        alone = dict(zip((layer.name for layer in self.layers), excess.mean(-1).max(-1), strict=True))
         likely = sorted(chosen, key=lambda name: -alone[name] / self._work[name])[:_CANDIDATES]
         steps = self._tried[first:]
         exact = _errors(self._float, steps)
@@ -275,9 +281,11 @@ class _Search:
 
     def _made(self, chosen: set[str]) -> bytes:
         if self._backend == "nncf":
-            made = _by_nncf(self._proto, self._layers, chosen, self._ranges, self._calibrated)
+            made = _by_nncf(self._proto, self.layers, chosen, self._ranges, self._calibrated)
         else:
             made = place(self._proto, chosen, self._ranges, self._shifts)
+        if self._half_weights:
+            narrow(made)
         content: bytes = made.SerializeToString()
         return content
 
@@ -287,7 +295,8 @@ class _Search:
         for step, exact in zip(self.judged, reference, strict=True):
             found = [psnr(one, run(opened, one)) for one in step.pictures]
             before = [psnr(one, one.inputs["noisy"][0]) for one in step.pictures]
-            levels.append(Level(step.name, step.level, *(float(np.mean(values)) for values in (before, exact, found))))
+            noisy, fp32, int8 = (float(np.mean(values)) for values in (before, exact, found))
+            levels.append(Level(step.name, step.level, noisy, fp32, int8, float(np.max(np.subtract(exact, found)))))
         shift = None
         if self._flat is not None:
             moved = [
@@ -295,6 +304,34 @@ class _Search:
             ]
             shift = COUNTS * float(max(moved))
         return levels, shift
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    search: _Search
+    chosen: set[str]
+    first: int
+    levels: tuple[Level, ...]
+    shift: float | None
+    content: bytes
+
+
+def _most(searches: Sequence[_Search], budget: float) -> _Found:
+    """Of the files within the budget that begin at the weakest noise the one with most work in int8."""
+    for first in range(len(searches[0].judged)):
+        found, least = None, _LEAST_SHARE
+        for search in searches:
+            better = search.within(budget, first, least)
+            if better is not None:
+                found, least = better, search.share(better.chosen)
+        if found is not None:
+            return found
+    best = min(search.best for search in searches)
+    raise ModelError(
+        f"int8 with half of the work keeps {budget:g} dB at no noise level"
+        + (f" (the least loss was {best:.2f} dB)" if np.isfinite(best) else "")
+        + "; use bf16 or fp16, allow a larger --budget, or train with quantisation"
+    )
 
 
 def _without(members: npt.NDArray[np.bool_], index: np.integer[Any]) -> npt.NDArray[np.bool_]:
