@@ -102,7 +102,7 @@ import numpy as np
 from shotnoise.engines import open_engine
 from shotnoise.memory import memory_of
 name, side = sys.argv[1], int(sys.argv[2])
-engine = open_engine("photo", name, threads=1)
+engine = open_engine("gaussian", name, threads=1)
 noisy = np.random.default_rng(0).random((1, 3, side, side), np.float32)
 level = np.full((1, 1, 1, 1), 0.1, np.float32)
 grown, times = memory_of(lambda: engine.run(noisy, level)), []

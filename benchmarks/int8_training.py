@@ -9,9 +9,9 @@ the order of sums.
 Scores are PSNR after rounding to 8 bits, means over the middles of the pictures that the recipe holds out of training.
 No test set is touched.
 
-    python benchmarks/int8_training.py photo RUNS --data CLIC2025 --data CID22 [--steps 400]
+    python benchmarks/int8_training.py gaussian RUNS --data CLIC2025 --data CID22 [--steps 400]
 
-The model is a run, a checkpoint or an ONNX file of the network of gaussian/s; `photo` is the bundled one. RUNS keeps
+The model is a run, a checkpoint or an ONNX file of the network of gaussian/s; `gaussian` is the bundled one. RUNS keeps
 the trained networks: what lies there is not trained again, and what was interrupted goes on.
 """
 

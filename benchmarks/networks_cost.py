@@ -42,7 +42,7 @@ LITERATURE = {"ircnn": 32.18, "drunet": 32.89, "scunet": 32.92, "restormer": 32.
 TITLES = {
     "dncnn_color_blind": "DnCNN colour, blind",
     "ffdnet_color": "FFDNet",
-    "photo": "shotnoise photo",
+    "gaussian": "shotnoise gaussian",
     "ircnn": "IRCNN",
     "drunet": "DRUNet",
     "scunet": "SCUNet",
@@ -83,9 +83,9 @@ def quality(sets: Path, measured: list[dict]) -> list[dict]:
             network = create("ffdnet" if row["network"] == "ffdnet" else "dncnn", **_arguments(row["weights"]))
             points.append((row["weights"], row["psnr"], True, network))
     with tempfile.TemporaryDirectory() as scratch:
-        model = ModelUnderTest("photo")
+        model = ModelUnderTest("gaussian")
         result = evaluate(model, get_protocol("folder/gaussian25"), folder("Kodak24 500x500", sets, Path(scratch)))
-    points.append(("photo", round(result.mean("psnr"), 3), True, create(model.card.network, **model.card.arguments)))
+    points.append(("gaussian", round(result.mean("psnr"), 3), True, create(model.card.network, **model.card.arguments)))
     points += [(name, psnr, False, create(name)) for name, psnr in LITERATURE.items()]
     return [
         {

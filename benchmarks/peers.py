@@ -400,7 +400,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", type=Path)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--model", action="append", help="one of ours: photo, photo.int8.onnx ...; may be repeated")
+    parser.add_argument("--model", action="append", help="one of ours: gaussian, photo ...; may be repeated")
     parser.add_argument("--pictures", type=int, default=4, help="of Kodak, evenly spaced")
     parser.add_argument("--crop", type=int, nargs=2, default=(256, 384), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--sigma", type=int, action="append", choices=SIGMAS)
@@ -423,7 +423,7 @@ def main() -> None:
     settings = {"crop": list(crop), "processor": here["processor"], "cores": here["cores"], "threads": 1}
     cells, done = load_cells(options.json, settings), {}
     with tempfile.TemporaryDirectory() as folder:
-        methods = [*ours(options.model or ["photo"]), *published(options.weights, Path(folder)), *classical()]
+        methods = [*ours(options.model or ["gaussian"]), *published(options.weights, Path(folder)), *classical()]
         if options.without_bm3d:
             methods = [method for method in methods if not method.slow]
         wanted = {method.name: method.identity for method in methods}

@@ -3,7 +3,7 @@
 The same small network, pictures and CPU time three times; only the noise of the samples differs: white Gaussian of any
 strength up to 50, shot and read noise through the classical camera, and the same through a learned one, whose samples
 cost more, so that it has fewer steps. All are scored
-on real pairs, which nothing was trained or chosen on, beside the bundled `photo`, which is told an estimate of the
+on real pairs, which nothing was trained or chosen on, beside the bundled `gaussian`, which is told an estimate of the
 noise level.
 
     python benchmarks/real_noise_training.py RUNS PAIRS --data PICTURES --camera RUN [--steps 3000] [--json FILE]
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    models: dict[str, Any] = {"photo (bundled)": "photo"}
+    models: dict[str, Any] = {"gaussian (bundled)": "gaussian"}
     steps: dict[str, int] = {}
     for kind in [options.only] if options.only else KINDS:
         folder = options.runs / kind.replace(" ", "-").lower()

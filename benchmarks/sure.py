@@ -163,7 +163,7 @@ def tables(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, list[f
 def write(path: Path | None, rows: list[dict[str, Any]]) -> None:
     if path is not None:
         found, quoted = tables(rows)
-        content = {"models": ["photo", "raw"], "side": SIDE, "quoted": quoted, "errors_in_db": found, "rows": rows}
+        content = {"models": ["gaussian", "raw"], "side": SIDE, "quoted": quoted, "errors_in_db": found, "rows": rows}
         path.write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="goes on with what stands there already")
     arguments = parser.parse_args()
     paths = held_out(arguments.folders)[: arguments.limit]
-    pictures, raw = Denoiser("photo", threads=arguments.threads), RawDenoiser("raw", threads=arguments.threads)
+    pictures, raw = Denoiser("gaussian", threads=arguments.threads), RawDenoiser("raw", threads=arguments.threads)
     rows: list[dict[str, Any]] = []
     if arguments.json and arguments.json.exists():
         rows = json.loads(arguments.json.read_text())["rows"]

@@ -425,17 +425,81 @@ def raw_denoise(content: Content) -> Lines:
     return table(["", f"ISO {first}", *others], rows)
 
 
-def photo_scores(content: Content) -> Lines:
-    """The bundled model for pictures under its protocols."""
-    names = {"kodak24": "Kodak24, 768x512", "bsd300": "BSD300 test, 481x321"}
-    rows, before = [], ""
-    for one in content["evaluations"]:
-        told, mean = one["protocol"], one["mean"]
-        first = names[told["data_set"]] if told["data_set"] != before else ""
-        before = told["data_set"]
-        scores = f"{mean['noisy_psnr']:.2f}", f"{mean['psnr']:.2f}", f"{mean['ssim']:.3f}"
-        rows.append(row(first, f"{told['strength']:g}", *scores))
-    return table(["set", "sigma", "noisy dB", "PSNR dB", "SSIM"], rows)
+def quality(content: Content, part: str) -> dict[str, dict[str, Content]]:
+    """Rows of one part: by model, then by task, in the order in which they were first measured."""
+    found: dict[str, dict[str, Content]] = {}
+    order = ("photo", "photo, int8", "gaussian", "gaussian, int8", "gaussian-m", "raw", "raw, int8")
+    rows = [one for one in content["rows"] if one["part"] == part]
+    known = [name for name in order if any(one["model"] == name for one in rows)]
+    for name in dict.fromkeys([*known, *(one["model"] for one in rows)]):
+        found[name] = {one["task"]: one for one in rows if one["model"] == name}
+    return found
+
+
+def quality_white(content: Content) -> Lines:
+    """White noise of known strength, in colour and gray."""
+    models = quality(content, "gaussian")
+    lines = []
+    for data, words in (
+        ("kodak24", "Kodak24, 768x512"), ("bsd300", "BSD300 test, 481x321"),
+        ("kodak24 gray", "Kodak24, gray"), ("bsd300 gray", "BSD300 test, gray"),
+    ):  # fmt: skip
+        tasks = [f"{data}, sigma {sigma}" for sigma in (15, 25, 50)]
+        noisy = [models["gaussian"][task]["noisy_psnr"] for task in tasks]
+        lines.append(row(f"**{words}**, noisy", *(f"{value:.2f}" for value in noisy)))
+        for name, rows in models.items():
+            if tasks[0] in rows:
+                cells = [f"{rows[task]['psnr']:.2f} / {rows[task]['ssim']:.3f}" for task in tasks]
+                lines.append(row(name if name == "FFDNet" else f"`{name}`", *cells))
+    return table(["PSNR / SSIM", "sigma 15", "25", "50"], lines)
+
+
+def quality_raw(content: Content) -> Lines:
+    """RAW, in every precision."""
+    models = quality(content, "raw")
+    tasks = [*models["raw"]]
+    lines = [row("noisy", *(f"{models['raw'][task]['noisy_psnr']:.2f}" for task in tasks))]
+    for name, rows in models.items():
+        lines.append(row(name, *(f"{rows[task]['psnr']:.2f} / {rows[task]['ssim']:.3f}" for task in tasks)))
+    return table(["PSNR / SSIM", *tasks], lines)
+
+
+def quality_real(content: Content) -> Lines:
+    """Pairs of a phone, about which nothing is known."""
+    models = quality(content, "real")
+    noisy = models["photo"]["phone"]
+    lines = [row("noisy", f"{noisy['noisy_psnr']:.2f}", "", "")]
+    for name, rows in models.items():
+        for one in rows.values():
+            level = f", told sigma {one['level']:g}, the best for it here" if "level" in one else ""
+            gain = one["psnr"] - one["noisy_psnr"]
+            lines.append(row(f"{name}{level}", f"{one['psnr']:.2f}", f"{gain:+.2f}", f"{one['ssim']:.3f}"))
+    return table(["ten pairs of a phone", "PSNR dB", "gain", "SSIM"], lines)
+
+
+def quality_clean(content: Content) -> Lines:
+    """What a model changes besides noise."""
+    lines = []
+    for name, rows in quality(content, "clean").items():
+        for task, one in rows.items():
+            lines.append(
+                row(f"`{name}`", task, f"{one['psnr']:.2f}", f"{one['colour_drift']:.2f}", f"{one['detail']:.0%}")
+            )
+    heads = ["Kodak24", "noise", "PSNR dB", "colours drift, counts of 255", "gradients, of those of the original"]
+    return table(heads, lines)
+
+
+def learning(content: Content) -> Lines:
+    """How the bundled models came to what they are."""
+    lines = []
+    for name, one in content.items():
+        points = one["validation"]
+        step = max(1, len(points) // 8)
+        shown = [point for place, point in enumerate(points, 1) if place % step == 0 or place == len(points)]
+        lines.append(f"`{name}`, {one['steps']:,} steps in {one['minutes']:.0f} minutes ({one['where']}):")
+        lines += ["", *table(["step", *(f"{point[0]:,}" for point in shown)],
+                             [row("held-out PSNR, dB", *(f"{point[1]:.2f}" for point in shown))])]  # fmt: skip
+    return lines
 
 
 def camera_laws(content: Content) -> Lines:
@@ -477,6 +541,7 @@ def calibration(content: Content) -> Lines:
     return table(["", "repeats", "bias, in its standard errors", "truth inside the 95 % interval"], rows)
 
 
+QUALITY = "python benchmarks/quality.py SETS WEIGHTS --real PAIRS --json benchmarks/results/quality.json"
 TABLES = {
     "peers": Table(
         peers, "peers",
@@ -535,11 +600,11 @@ TABLES = {
         raw_denoise, "raw_denoise",
         "python benchmarks/raw_denoise.py SETS --pmrid WEIGHTS --json benchmarks/results/raw_denoise.json",
     ),
-    "photo scores": Table(
-        photo_scores, "photo_scores",
-        "shotnoise evaluate photo --protocol kodak24/gaussian15,kodak24/gaussian25,kodak24/gaussian50,"
-        "bsd300/gaussian15,bsd300/gaussian25,bsd300/gaussian50 --data SETS --json benchmarks/results/photo_scores.json",
-    ),
+    "quality, white": Table(quality_white, "quality", QUALITY),
+    "quality, raw": Table(quality_raw, "quality", QUALITY),
+    "quality, real": Table(quality_real, "quality", QUALITY),
+    "quality, clean": Table(quality_clean, "quality", QUALITY),
+    "learning": Table(learning, "models", 'make models DATA="CLIC2025 CID22"'),
     "camera laws": Table(
         camera_laws, "camera_road",
         "python benchmarks/camera_road.py PHOTOS SETS/kodak24 OUT --json benchmarks/results/camera_road.json "
