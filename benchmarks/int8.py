@@ -5,7 +5,7 @@ contestants of a speed take turns in one process on one thread, so quote the rat
 tool with its defaults: everything that it can round, sums and the output among it. A RAW model is measured by the
 protocols raw/kodak24/iso* as well, on whole pictures.
 
-    python benchmarks/int8.py SETS [--crop 256] [--models photo raw] [--json benchmarks/results/int8.json]
+    python benchmarks/int8.py SETS [--crop 256] [--models gaussian raw] [--json benchmarks/results/int8.json]
 
 SETS is the folder that holds kodak24, clic2025 and cid22. What the JSON holds already is not measured again.
 """
@@ -209,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", type=Path)
     parser.add_argument("--crop", type=int, default=256, help="side of what is judged of each picture")
-    parser.add_argument("--models", nargs="+", default=["photo", "raw"])
+    parser.add_argument("--models", nargs="+", default=["gaussian", "raw"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()

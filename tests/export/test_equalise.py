@@ -106,6 +106,20 @@ def test_other_networks_stay_what_they_are(name, tmp_path, monkeypatch):
         assert difference(model, equalised(model, [inputs], mixed=mixed), inputs) < 1e-5
 
 
+def test_convolutions_that_share_a_bias_stay():
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=(4, 4, 1, 1)) for name in "abcd"} | {"bias": rng.normal(size=4)}
+    nodes = [
+        make("Conv", ["noisy", "a", "bias"], ["x"]),
+        make("Conv", ["x", "b"], ["y"]),
+        make("Conv", ["y", "c", "bias"], ["z"]),
+        make("Conv", ["z", "d"], ["clean"]),
+    ]
+    assert spaces(graph(nodes, weights, channels=4)) == []
+    nodes[2] = make("Conv", ["y", "c"], ["z"])
+    assert [space.tensors for space in spaces(graph(nodes, weights, channels=4))] == [("x",), ("y",), ("z",)]
+
+
 def test_what_others_write_or_read_stays():
     rng = np.random.default_rng(0)
     weights = {name: rng.normal(size=(4, 4, 1, 1)) for name in "abcdef"} | {"depth": rng.normal(size=(4, 1, 1, 1))}

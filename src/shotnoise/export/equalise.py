@@ -16,6 +16,7 @@ transform of Hartley, so that the steps of all of them measure it together. Fact
 value, which leaves half of the spread of sizes to the values, and half to the weights that read them.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,14 +55,14 @@ def spaces(model: Any) -> list[Space]:
     """What may be written otherwise: nobody but convolutions with constant weights writes or reads it."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    kernels = [node.input[1] for node in graph.node if node.op_type in _CONVOLUTIONS]
+    used = Counter(name for node in graph.node for name in node.input)
     fixed = {value.name for values in (graph.input, graph.output) for value in values} | {*constants}
     group: dict[str, set[str]] = {}
     sizes: dict[str, set[int]] = {}
     bent: set[str] = set()
     for node in graph.node:
         touched = [*node.input, *node.output]
-        if _can_take(node, constants) and kernels.count(node.input[1]) == 1:
+        if _can_take(node, constants) and all(used[name] == 1 for name in node.input[1:] if name):
             one, other = constants[node.input[1]].dims[:2]
             into, out = (other, one) if node.op_type == "Conv" else (one, other)
             sizes.setdefault(node.input[0], set()).add(into)
