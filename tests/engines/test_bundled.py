@@ -16,7 +16,9 @@ def test_every_bundled_model_is_an_onnx_file():
         assert summary
 
 
-@pytest.mark.parametrize(("name", "levels"), [("photo", [5, 15, 25, 50]), ("raw", [1, 2, 3, 7])])
+@pytest.mark.parametrize(
+    ("name", "levels"), [("photo", [5, 15, 25, 50]), ("gaussian", [5, 15, 25, 50]), ("raw", [1, 2, 3, 7])]
+)
 def test_the_int8_twin_is_made_from_the_bundled_model_and_holds_its_budget(name, levels):
     twin = read_onnx(find_model(name, "int8")).card
     assert twin.precision == "int8"

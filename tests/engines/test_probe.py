@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import shotnoise.engines.choice as choice
+from shotnoise.card import Card
 from shotnoise.engines import cache, machine, open_engine, openvino, probe
+from shotnoise.engines.abilities import TOLERANCES
 from shotnoise.engines.cache import Measurement, recall, remember
 from shotnoise.engines.onnx_file import read_onnx
 from shotnoise.engines.probe import Candidate
@@ -314,3 +316,10 @@ def test_what_the_processor_can_do(monkeypatch, tmp_path, text):
     assert machine.instructions.__wrapped__() is None
     monkeypatch.setattr(machine.os, "getloadavg", lambda: (1000.0, 0, 0))
     assert machine.busy()
+
+
+def test_an_int8_model_is_compared_as_one_whatever_the_rest_calculates_in():
+    both = [Candidate(name, "fp32") for name in ("onnxruntime", "openvino")]
+    for precision in ("fp32", "int8"):
+        card = Card(name="x", kind="rgb", channels=3, precision=precision)
+        assert probe._tolerance(card, *both) == TOLERANCES[precision]

@@ -52,12 +52,13 @@ def random_matrices(found, seed):
     return matrices
 
 
-def inputs_of(model, seed=0, side=32):
+def inputs_of(model, seed=0, side=32, reduction=1):
     rng = np.random.default_rng(seed)
     found = {}
     for value in model.graph.input:
         sizes = [size.dim_value or None for size in value.type.tensor_type.shape.dim]
-        shape = [known or free for known, free in zip(sizes, (1, 1, side, side), strict=True)]
+        own = side // reduction if value.name == "z" else side
+        shape = [known or free for known, free in zip(sizes, (1, 1, own, own), strict=True)]
         found[value.name] = rng.random(shape, np.float32)
     return found
 
@@ -100,7 +101,7 @@ def test_other_networks_stay_what_they_are(name, tmp_path, monkeypatch):
     found = spaces(model)
     if name in ("dncnn", "ffdnet", "shotnet", *(one for one in SMALL if "unet" in one)):
         assert found
-    inputs = inputs_of(model, side=64)
+    inputs = inputs_of(model, side=64, reduction=(network.latent_shape or (0, 1))[1])
     assert difference(model, rewritten(model, random_matrices(found, 0)), inputs) < 1e-5
     for mixed in (False, True):
         assert difference(model, equalised(model, [inputs], mixed=mixed), inputs) < 1e-5

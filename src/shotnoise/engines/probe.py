@@ -197,7 +197,8 @@ def _time(engine: Engine, window: tuple[Array, Array | None, Array | None], cloc
 
 
 def _tolerance(card: Card, *candidates: Candidate) -> float:
-    named = (card.precision if each.precision == "auto" else each.precision for each in candidates)
+    """That of the coarsest: an int8 model stays one where its floating-point layers calculate exactly."""
+    named = {card.precision, *(each.precision for each in candidates)} - {"auto"}
     return max(TOLERANCES[name] for name in named)
 
 
