@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import signal
 import time
 
 import numpy as np
@@ -171,21 +170,6 @@ def test_a_training_that_fails_says_so(pictures, tmp_path):
     text = Reader((tmp_path / "run" / PAGE).read_text()).text
     assert "the training failed at step 3: RuntimeError: the progress bar broke" in text
     assert judge(record)[0].severity == "error"
-
-
-def test_ctrl_c_leaves_a_page(pictures, tmp_path):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(
-                plan(pictures), tmp_path / "run", accelerator="cpu",
-                report=lambda step, *_: signal.raise_signal(signal.SIGINT) if step == 3 else None,
-            )  # fmt: skip
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
-    text = Reader((tmp_path / "run" / PAGE).read_text()).text
-    assert re.search(r"was stopped at step [34] of 12, with a learning rate that was still", text)
-    assert f"train --resume {tmp_path / 'run'}" in text
 
 
 def test_train_says_where_the_page_is(pictures, tmp_path, capsys):
