@@ -163,7 +163,9 @@ class Recipe(_Strict):
     card: CardText = Field(default=CardText(), description="what only a person can say about the model")
     seed: int = Field(default=0, ge=0, description="of weights, samples and noise")
     data: tuple[str, ...] = Field(default=(), description="stores or folders of pictures; --data fills it")
-    start_from: str | None = Field(default=None, description="run or file whose weights are the first ones")
+    start_from: str | None = Field(
+        default=None, description="run, file or bundled model whose weights are the first ones"
+    )
 
     @model_validator(mode="after")
     def _has_noise(self) -> "Recipe":
@@ -225,7 +227,7 @@ def load_recipe(
         name: a packaged recipe, or the path of a YAML file.
         overrides: "training.steps=100" and the like, applied before checking.
         data: stores or folders of pictures, in place of what the recipe says.
-        start_from: run or file whose weights are the first ones, likewise.
+        start_from: run, file or bundled model whose weights are the first ones, likewise.
     """
     try:
         content = yaml.safe_load(recipe_text(name))

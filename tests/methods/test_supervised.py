@@ -1,5 +1,7 @@
 """The supervised method against the formulas."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -91,6 +93,28 @@ def test_noisy_and_clean_targets_have_the_same_mean_gradient():
         method.loss({"noisy": clean, "target": target}, 0.0, generator)["loss"].backward()
         gradients.append(float(method.network.value.grad))
     assert gradients[0] == pytest.approx(gradients[1], abs=1e-3)
+
+
+def test_psnr_counts_the_decibels_of_every_sample_alike():
+    """40 and 20 dB lack 10.4 and 30.0; a percent less error is worth as much to either."""
+    target = torch.zeros(2, 1, 16, 16)
+    noisy = torch.tensor([0.01, 0.1]).reshape(2, 1, 1, 1).expand_as(target).clone().requires_grad_()
+    method = METHODS.create("supervised", {"distance": "psnr"}, network=create("shotnet", in_nc=1, level="none"))
+    outcome = method.loss({"noisy": noisy, "target": target}, 0.0, torch.Generator())
+    assert float(outcome["loss"].detach()) == pytest.approx((10 * math.log10(11) + 10 * math.log10(1001)) / 2)
+    outcome["loss"].backward()
+    relative = (noisy.grad * noisy.detach()).sum((1, 2, 3))
+    assert float(relative[0]) == pytest.approx(float(relative[1]), rel=0.15)
+
+
+def test_psnr_is_blind_where_nothing_was_measured():
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[1] = 1
+    batch = batch_of() | {"mask": mask}
+    method = METHODS.create("supervised", {"distance": "psnr"}, network=create("shotnet"))
+    value = float(method.loss(batch, 0.0, torch.Generator())["loss"].detach())
+    mse = float((batch["noisy"] - batch["target"])[1].square().mean())
+    assert value == pytest.approx(10 * math.log10(1 + mse / 1e-5) / 2)
 
 
 def test_unknown_distance():

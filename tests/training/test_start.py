@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from shotnoise.bundled import find_model
 from shotnoise.card import CARD_KEY
 from shotnoise.cli import run
 from shotnoise.errors import ModelError
@@ -77,6 +78,28 @@ def test_weights_without_a_card_start_a_run_too(first, tmp_path):
     second = train(plan, tmp_path / "second", accelerator="cpu", stop_at=2)
     card = json.loads(read_state(second.best)[1][CARD_KEY])
     assert card["trained_on"] == ["whatever published.pth was trained on", str(tmp_path / "others")]
+
+
+def test_bundled_models_are_refined_and_grow(first, tmp_path):
+    """By their name; the first step of a rate of next to nothing validates as the model itself would."""
+    (tmp_path / "more.yaml").write_text(
+        RECIPE.replace("{name: dncnn, in_nc: 3, out_nc: 3, nb: 3, nc: 4, act_mode: R}", "{name: shotnet, size: S}")
+    )
+    command = ["train", str(tmp_path / "more.yaml"), "--data", str(tmp_path / "others"), "--device", "cpu"]
+    command += ["--start-from", "gaussian", "--set", "training.lr=1e-30", "--set", "training.steps=1"]
+    results = []
+    for name, more in (("same", []), ("grown", ["--set", "network.encoder=[1, 2, 3]"])):
+        assert run([*command, *more, "-o", str(tmp_path / name)]) == 0
+        results.append(
+            load(tmp_path / name / "last.safetensors")(torch.ones(1, 3, 16, 16) / 2, torch.tensor([[[[0.1]]]]))
+        )
+        assert ("grows from a smaller network" in (tmp_path / name / "train.log").read_text()) == bool(more)
+    expected = load(find_model("gaussian"))(torch.ones(1, 3, 16, 16) / 2, torch.tensor([[[[0.1]]]]))
+    for result in results:
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
+    card = json.loads(read_state(tmp_path / "same" / "last.safetensors")[1][CARD_KEY])
+    assert card["trained_on"][0].startswith("CLIC 2025")
+    assert card["trained_on"][-1] == str(tmp_path / "others")
 
 
 @pytest.mark.parametrize(

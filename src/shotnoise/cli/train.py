@@ -31,7 +31,7 @@ def train(
         Path | None, typer.Option("-o", "--output", help="The run folder; runs/RECIPE by default.")
     ] = None,
     start_from: Annotated[
-        Path | None, typer.Option(metavar="RUN_OR_FILE", help="Begin with these weights instead of fresh ones.")
+        str | None, typer.Option(metavar="MODEL", help="Begin with the weights of a run, a file or a bundled model.")
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
     stop_at: Annotated[
@@ -47,7 +47,8 @@ def train(
     """Train a network as a recipe says.
 
     Ctrl-C keeps what was learned; `--resume RUN` goes on from there, with the loss curve it would have had.
-    `--start-from RUN` takes the weights of a run, or of a checkpoint, and nothing else of it: fine-tuning.
+    `--start-from MODEL` takes the weights of a run, of a file or of a bundled model, and nothing else of it:
+    fine-tuning, and growth, where the network is a larger one of the same kind.
     """
     from shotnoise.errors import RecipeError, require
 

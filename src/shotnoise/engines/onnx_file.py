@@ -17,11 +17,12 @@ from shotnoise.bundled import sibling
 from shotnoise.card import CARD_KEY, Card
 from shotnoise.engines.engine import Array, check_inputs
 from shotnoise.errors import ModelError
-from shotnoise.protobuf import fields, messages
+from shotnoise.protobuf import fields, messages, varint
 
 __all__ = ["OnnxFile", "exact_sibling", "read_onnx"]
 
 _FLOAT = 1  # TensorProto.FLOAT
+_TYPES = {_FLOAT: np.dtype("<f4"), 10: np.dtype("<f2")}  # what weights are kept in
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 _DEEPEST = 32  # subgraphs in subgraphs
 
@@ -48,6 +49,23 @@ class OnnxFile:
     def sha256(self) -> str:
         """Fingerprint of the file."""
         return hashlib.sha256(self.content).hexdigest()
+
+    def weights(self) -> dict[str, Array]:
+        """The floating-point weights by name, in float32; those kept in half precision by the name they are used by."""
+        found, casts = {}, {}
+        try:
+            _, graphs, _ = _model(memoryview(self.content))
+            for node in (node for graph in graphs for node in messages(graph, 1)):
+                if _text(node, 4) == "Cast":
+                    casts[_text(node, 1)] = _text(node, 2)
+            for tensor in (tensor for graph in graphs for tensor in messages(graph, 5)):
+                kind, name = _TYPES.get(_integer(tensor, 2)), _text(tensor, 8)
+                if kind is not None:
+                    values = np.frombuffer(b"".join(messages(tensor, 9)), kind).astype(np.float32)
+                    found[casts.get(name, name)] = values.reshape(_integers(tensor, 1))
+        except (ValueError, IndexError, OverflowError):
+            raise ModelError(f"{self.path}: its weights cannot be read; export the model again") from None
+        return found
 
     def feed(self, noisy: Array, level: Array | None, latent: Array | None) -> dict[str, Array]:
         """The inputs of the model by name, contiguous; each must be there exactly where the card wants it."""
@@ -151,6 +169,20 @@ def _names(names: Iterable[str]) -> str:
 def _integer(data: memoryview, number: int) -> int:
     """The last one counts, as in every protobuf reader."""
     return next((value for field, value in reversed([*fields(data)]) if field == number and isinstance(value, int)), 0)
+
+
+def _integers(data: memoryview, number: int) -> list[int]:
+    """A repeated field, one by one or packed."""
+    found: list[int] = []
+    for field, value in fields(data):
+        if field == number and isinstance(value, int):
+            found.append(value)
+        elif field == number and isinstance(value, memoryview):
+            at = 0
+            while at < len(value):
+                integer, at = varint(value, at)
+                found.append(integer)
+    return found
 
 
 def _text(data: memoryview, number: int) -> str:

@@ -19,12 +19,15 @@ def _annealed(difference: Tensor, progress: float) -> Tensor:
     return (difference.abs() + 1e-8) ** exponent
 
 
+_PERFECT = 1e-5  # mean squared error of 50 dB, beyond which nothing is to be won
+
 # The penalty of each value, given its difference and the progress of the training.
 _DISTANCES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "l0": _annealed,
     "l1": lambda difference, _: difference.abs(),
     "l2": lambda difference, _: difference.square(),
     "charbonnier": lambda difference, _: (difference.square() + 1e-6).sqrt(),
+    "psnr": lambda difference, _: difference.square(),
 }
 
 
@@ -39,7 +42,8 @@ class Supervised(Method):
     Args:
         network: what is trained.
         distance: l1, l2, charbonnier (smooth L1, epsilon 1e-3) or l0: mean((|d| + 1e-8)^gamma) with gamma going
-            linearly from 2 to 0 over the training.
+            linearly from 2 to 0 over the training. Or psnr: how many decibels each sample is below 50, in effect, so
+            that a sample with little noise counts as much as one with plenty: 10 log10(1 + mse / 1e-5).
     """
 
     def __init__(self, *, network: Network, distance: str = "l1") -> None:
@@ -53,12 +57,13 @@ class Supervised(Method):
     def loss(self, batch: Batch, progress: float, generator: torch.Generator) -> Loss:  # noqa: D102
         result = self.network(batch["noisy"], batch.get("level"))
         penalty = self._distance(result.float() - batch["target"], progress)
-        if "mask" in batch:
-            mask = batch["mask"].expand_as(penalty)
-            # A batch without a single measured pixel teaches nothing, and must not divide by zero.
-            value = (penalty * mask).sum() / mask.sum().clamp_min(1)
-        else:
-            value = penalty.mean()
+        mask = batch["mask"].expand_as(penalty) if "mask" in batch else torch.ones_like(penalty)
+        # Of each sample where each counts by itself, of all together otherwise.
+        over = (1, 2, 3) if self._name == "psnr" else (0, 1, 2, 3)
+        # A batch without a single measured pixel teaches nothing, and must not divide by zero.
+        value = (penalty * mask).sum(over) / mask.sum(over).clamp_min(1)
+        if self._name == "psnr":
+            value = 10 * torch.log10(1 + value / _PERFECT).mean()
         return {"loss": value, "parts": {self._name: value}}
 
     def predictor(self) -> Network:  # noqa: D102

@@ -2,7 +2,8 @@
 
 A file is known by its first bytes, not by its suffix: `.safetensors`; what `torch.save` writes, as a zip archive or as
 the stream of versions before 1.6, read by torch's restricted reader only; MATLAB files of version 7.3
-(:mod:`shotnoise.networks.matconvnet`); and zip archives that hold any of these.
+(:mod:`shotnoise.networks.matconvnet`); zip archives that hold any of these; and the `.onnx` that `shotnoise export`
+makes, the bundled models among them.
 
 Dictionaries in dictionaries become names with dots: `{"params": {"head.weight": t}}` is `params.head.weight`. Which of
 them is a network is for :mod:`shotnoise.networks.checkpoint` to find out.
@@ -21,6 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shotnoise.card import CARD_KEY
+from shotnoise.engines.onnx_file import read_onnx
 from shotnoise.errors import ModelError, require
 from shotnoise.networks.matconvnet import read_matconvnet
 
@@ -30,6 +33,8 @@ __all__ = ["SUFFIXES", "read_file"]
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".ckp", ".bin", ".pkl", ".mat", ".tar")
 
 _EXPANSION = 30  # times that an archive may grow; weights hardly shrink
+_ONNX = b"\x08"  # the number of its first field
+_PREFIX = "network."  # of the weights in an exported graph
 _SMALL = 2**24  # bytes below which that is of no interest
 # Left by the training beside the weights, often as large: states of optimisers and the like.
 _BOOKKEEPING = re.compile("optim|sched|scaler|callback|loops|rng|hyper", re.IGNORECASE)
@@ -42,6 +47,8 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
         raise ModelError(f"{path}: no such checkpoint file")
     with path.open("rb") as stream:
+        if stream.peek(1)[:1] == _ONNX:
+            return _exported(path)
         content, metadata = _content(stream, str(path))
     tensors: dict[str, Tensor] = {}
     if isinstance(content, Mapping):
@@ -64,6 +71,21 @@ def _content(stream: BinaryIO, name: str, *, nested: bool = False) -> tuple[Any,
         return members, {}
     stream.seek(0)
     return _torch(stream, name), {}
+
+
+def _exported(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights and the card of a model that was exported by shotnoise."""
+    model = read_onnx(path)
+    if model.card.precision == "int8":
+        raise ModelError(f"{path}: its weights are rounded to int8; take the model that it was made of")
+    tensors = {
+        name.removeprefix(_PREFIX): torch.from_numpy(value)
+        for name, value in model.weights().items()
+        if name.startswith(_PREFIX)
+    }
+    if not tensors:
+        raise ModelError(f"{path}: holds no weights under the names of a network; take the run or file it was made of")
+    return tensors, {CARD_KEY: model.card.to_json()}
 
 
 def _safetensors(stream: BinaryIO, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:

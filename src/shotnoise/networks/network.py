@@ -61,3 +61,10 @@ class Network(nn.Module):
     def arguments_from(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
         """Constructor arguments read off a state dict, or None when it belongs to another architecture."""
         return None
+
+    def grown_from(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """Weights for this network that do what those of a smaller one of its kind do; None where it knows no way.
+
+        What is new adds nothing until it is trained, so that a training goes on where the smaller network ended.
+        """
+        return None

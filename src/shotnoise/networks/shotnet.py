@@ -30,7 +30,7 @@ _SIZES = {
 
 
 class _Residual(nn.Module):
-    """x + conv(relu(conv(x))); the second convolution starts at zero, so that a fresh stack is the identity."""
+    """x + conv(relu(conv(x))); the second convolution starts at zero, so that a fresh stack is nearly the identity."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -145,3 +145,34 @@ class ShotNet(Network):
             "decoder": (blocks("decoder") + [0] * len(widths))[: len(widths) - 1],
             "level": "sigma" if stem.shape[1] == channels + 1 else "none",
         }
+
+    def grown_from(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """Of a ShotNet with no more features, blocks and scales, and the same inputs."""
+        own, smaller = self.state_dict(), self.arguments_from(state)
+        if smaller is None or (smaller["in_nc"], smaller["level"]) != (self.channels, self.level):
+            return None
+        # The way up is counted from the coarsest scale, of which this network may have more.
+        coarser = len(self.decoder) - len(smaller["decoder"])
+        grown = {}
+        for key, values in own.items():
+            # A block more is the identity, a scale more is not listened to.
+            ends = key.startswith("up") or ".conv2." in key
+            grown[key] = torch.zeros_like(values) if ends else values.clone()
+        for key, values in state.items():
+            side, place, *rest = key.split(".")
+            if side in ("up", "decoder"):
+                place = str(int(place) + coarser)
+            name = ".".join((side, place, *rest))
+            if coarser < 0 or name not in own or any(a > b for a, b in zip(values.shape, own[name].shape, strict=True)):
+                return None
+            taken = tuple(slice(size) for size in values.shape)
+            if values.ndim == 4:
+                # Old features take nothing from new ones, which begin with the weights of a fresh network.
+                outputs, inputs = (1, 0) if side == "up" else (0, 1)
+                reach = [slice(None)] * 4
+                reach[inputs] = slice(values.shape[inputs], None)
+                reach[outputs] = slice(values.shape[outputs])
+                grown[name] = own[name].clone()
+                grown[name][tuple(reach)] = 0
+            grown[name][taken] = values
+        return grown
