@@ -37,22 +37,22 @@ class Model:
 
     Attributes:
         name: of the file.
-        recipe: that it is trained by.
+        recipes: that it is trained by, one after the other; each starts from the weights of the one before.
         protocols: whose scores go onto its card.
         bundled: whether the package has it.
     """
 
     name: str
-    recipe: str
+    recipes: tuple[str, ...]
     protocols: tuple[str, ...]
     bundled: bool = True
 
 
 MODELS = (
-    Model("photo", "photo/real", WHITE),
-    Model("gaussian", "gaussian/s", WHITE),
-    Model("raw", "raw/ksigma", tuple(f"raw/kodak24/iso{iso}" for iso in (800, 1600, 3200, 6400))),
-    Model("gaussian-m", "gaussian/m", WHITE, bundled=False),
+    Model("photo", ("photo/real", "photo/real-psnr"), WHITE),
+    Model("gaussian", ("gaussian/s", "gaussian/s-psnr"), WHITE),
+    Model("raw", ("raw/ksigma",), tuple(f"raw/kodak24/iso{iso}" for iso in (800, 1600, 3200, 6400))),
+    Model("gaussian-m", ("gaussian/m",), WHITE, bundled=False),
 )
 
 
@@ -66,14 +66,15 @@ def shotnoise(*words: object, check: bool = True) -> tuple[int, float]:
     return status, time.monotonic() - start
 
 
-def trained(model: Model, run: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Train, or go on; what that took, which a resumed training adds up in its run folder."""
+def trained(recipe: str, run: Path, start: Path | None, options: argparse.Namespace) -> dict[str, Any]:
+    """Train one recipe, or go on; what that took, which a resumed training adds up in its run folder."""
     spent = run / "seconds.json"
     seconds = json.loads(spent.read_text()) if spent.exists() else 0.0
     if not (run / "done").exists():
         words: list[object] = ["train", "--resume", run]
         if not (run / "last.ckpt").exists():
-            words = ["train", model.recipe, "-o", run]
+            words = ["train", recipe, "-o", run]
+            words += ["--start-from", start] if start else []
             words += [word for place in options.data for word in ("--data", place)]
             words += [word for setting in options.set for word in ("--set", setting)]
         status, taken = shotnoise(*words, check=False)
@@ -83,21 +84,27 @@ def trained(model: Model, run: Path, options: argparse.Namespace) -> dict[str, A
         if status:
             raise SystemExit(status)
         (run / "done").touch()
+    return facts_of(recipe, run) | {"minutes": round(seconds / 60, 1), "where": where()}
+
+
+def facts_of(recipe: str, run: Path) -> dict[str, Any]:
+    """What a finished run says of itself."""
     with (run / "metrics.csv").open(encoding="utf-8") as file:
         rows = [*csv.DictReader(file)]
     steps = max(int(row["step"]) for row in rows)
     curve = [[int(row["step"]), round(float(row["psnr"]), 3)] for row in rows if row["psnr"]]
-    return {"recipe": model.recipe, "steps": steps, "minutes": round(seconds / 60, 1), "validation": curve}
+    return {"recipe": recipe, "steps": steps, "validation": curve}
 
 
 def made(model: Model, options: argparse.Namespace) -> dict[str, Any]:
-    """One model, from its recipe to its files."""
-    run, exact, int8 = (
-        options.out / model.name,
-        options.out / f"{model.name}.onnx",
-        options.out / f"{model.name}.int8.onnx",
-    )
-    facts = trained(model, run, options)
+    """One model, from its recipes to its files."""
+    exact, int8 = options.out / f"{model.name}.onnx", options.out / f"{model.name}.int8.onnx"
+    parts: list[dict[str, Any]] = []
+    run = None
+    for number, recipe in enumerate(model.recipes, 1):
+        last = number == len(model.recipes)
+        before, run = run, options.out / (model.name if last else f"{model.name}-{number}")
+        parts.append(trained(recipe, run, before, options))
     given: list[object] = [word for place in options.data for word in ("--calibration", place)]
     scores: list[object] = []
     if options.sets is not None:
@@ -112,19 +119,21 @@ def made(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     if not int8.exists():
         status, _ = shotnoise("export", exact, "-o", int8, "--int8", *given, check=False)
         print(f"{model.name}: no int8, for the reason above" if status else f"{model.name}: done", flush=True)
-    return facts | {path.name: path.stat().st_size for path in (exact, int8) if path.exists()}
+    return {"parts": parts} | {path.name: path.stat().st_size for path in (exact, int8) if path.exists()}
 
 
 def plan(models: tuple[Model, ...]) -> None:
     """What it cost the last time; of what was made before this was written down, what the recipe says."""
     costs = json.loads(COSTS.read_text(encoding="utf-8")) if COSTS.exists() else {}
     for model in models:
-        if known := costs.get(model.name):
-            what = f"{known['minutes']:.0f} minutes for {known['steps']:,} steps ({known['where']})"
-        else:
-            recipe = ROOT / "src" / "shotnoise" / "recipes" / f"{model.recipe}.yaml"
-            what = re.search(r"^# cost +(.*)$", recipe.read_text(encoding="utf-8"), re.MULTILINE)[1]  # type: ignore[index]
-        print(f"{model.name:12s} {model.recipe:14s} {what}")
+        known = {part["recipe"]: part for part in costs.get(model.name, {}).get("parts", [])}
+        for name in model.recipes:
+            if part := known.get(name):
+                what = f"{part['minutes']:.0f} minutes for {part['steps']:,} steps ({part['where']})"
+            else:
+                recipe = ROOT / "src" / "shotnoise" / "recipes" / f"{name}.yaml"
+                what = re.search(r"^# cost +(.*)$", recipe.read_text(encoding="utf-8"), re.MULTILINE)[1]  # type: ignore[index]
+            print(f"{model.name:12s} {name:16s} {what}")
 
 
 def main() -> None:
@@ -152,9 +161,10 @@ def main() -> None:
         facts = made(model, options)
         costs = json.loads(COSTS.read_text(encoding="utf-8")) if COSTS.exists() else {}
         if not options.set:
-            costs[model.name] = facts | {"where": where()}
+            costs[model.name] = facts
             COSTS.write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
-        print(f"{model.name}: {facts['minutes']} minutes of training, {facts['steps']:,} steps", flush=True)
+        minutes, steps = (sum(part[key] for part in facts["parts"]) for key in ("minutes", "steps"))
+        print(f"{model.name}: {minutes:.0f} minutes of training, {steps:,} steps", flush=True)
         if options.install and model.bundled:
             install(model, options.out)
 

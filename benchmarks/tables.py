@@ -492,14 +492,15 @@ def quality_clean(content: Content) -> Lines:
 def learning(content: Content) -> Lines:
     """How the bundled models came to what they are."""
     lines = []
-    for name, one in content.items():
+    for name, one in ((name, part) for name, model in content.items() for part in model["parts"]):
         points = one["validation"]
         step = max(1, len(points) // 8)
         shown = [point for place, point in enumerate(points, 1) if place % step == 0 or place == len(points)]
-        lines.append(f"`{name}`, {one['steps']:,} steps in {one['minutes']:.0f} minutes ({one['where']}):")
+        said = f"{one['steps']:,} steps in {one['minutes']:.0f} minutes ({one['where']})"
+        lines += ["", f"`{name}` by `{one['recipe']}`, {said}:"]
         lines += ["", *table(["step", *(f"{point[0]:,}" for point in shown)],
                              [row("held-out PSNR, dB", *(f"{point[1]:.2f}" for point in shown))])]  # fmt: skip
-    return lines
+    return lines[1:]
 
 
 def camera_laws(content: Content) -> Lines:

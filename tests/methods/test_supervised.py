@@ -107,6 +107,14 @@ def test_psnr_counts_the_decibels_of_every_sample_alike():
     assert float(relative[0]) == pytest.approx(float(relative[1]), rel=0.15)
 
 
+def test_psnr_counts_up_to_what_is_called_perfect():
+    batch = batch_of() | {"target": torch.zeros(2, 3, 16, 16), "noisy": torch.full((2, 3, 16, 16), 0.01)}
+    method = METHODS.create("supervised", {"distance": "psnr", "perfect": 40}, network=create("shotnet"))
+    assert float(method.loss(batch, 0.0, torch.Generator())["loss"].detach()) == pytest.approx(10 * math.log10(2))
+    with pytest.raises(RecipeError, match="perfect is 40 with the distance l1; only psnr knows it"):
+        METHODS.create("supervised", {"distance": "l1", "perfect": 40}, network=create("shotnet"))
+
+
 def test_psnr_is_blind_where_nothing_was_measured():
     mask = torch.zeros(2, 1, 16, 16)
     mask[1] = 1

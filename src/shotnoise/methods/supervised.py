@@ -19,7 +19,7 @@ def _annealed(difference: Tensor, progress: float) -> Tensor:
     return (difference.abs() + 1e-8) ** exponent
 
 
-_PERFECT = 1e-5  # mean squared error of 50 dB, beyond which nothing is to be won
+_PERFECT = 50.0  # dB
 
 # The penalty of each value, given its difference and the progress of the training.
 _DISTANCES: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -42,17 +42,23 @@ class Supervised(Method):
     Args:
         network: what is trained.
         distance: l1, l2, charbonnier (smooth L1, epsilon 1e-3) or l0: mean((|d| + 1e-8)^gamma) with gamma going
-            linearly from 2 to 0 over the training. Or psnr: how many decibels each sample is below 50, in effect, so
-            that a sample with little noise counts as much as one with plenty: 10 log10(1 + mse / 1e-5).
+            linearly from 2 to 0 over the training. Or psnr: how many decibels each sample is below `perfect`, in
+            effect, so that a sample with little noise counts as much as one with plenty: 10 log10(1 + mse / e) with
+            e = 10^(-perfect / 10).
+        perfect: of psnr alone: the PSNR in dB beyond which nothing is to be won, 50 where it is not stated. The lower
+            it is, the less samples with little noise count.
     """
 
-    def __init__(self, *, network: Network, distance: str = "l1") -> None:
+    def __init__(self, *, network: Network, distance: str = "l1", perfect: float | None = None) -> None:
         super().__init__()
         if distance not in _DISTANCES:
             raise RecipeError(f"unknown distance '{distance}': {nearest(distance, _DISTANCES)}")
+        if perfect is not None and distance != "psnr":
+            raise RecipeError(f"perfect is {perfect} with the distance {distance}; only psnr knows it: leave it out")
         self.network = network
         self._distance = _DISTANCES[distance]
         self._name = distance
+        self._perfect = 10 ** (-(_PERFECT if perfect is None else perfect) / 10)
 
     def loss(self, batch: Batch, progress: float, generator: torch.Generator) -> Loss:  # noqa: D102
         result = self.network(batch["noisy"], batch.get("level"))
@@ -63,7 +69,7 @@ class Supervised(Method):
         # A batch without a single measured pixel teaches nothing, and must not divide by zero.
         value = (penalty * mask).sum(over) / mask.sum(over).clamp_min(1)
         if self._name == "psnr":
-            value = 10 * torch.log10(1 + value / _PERFECT).mean()
+            value = 10 * torch.log10(1 + value / self._perfect).mean()
         return {"loss": value, "parts": {self._name: value}}
 
     def predictor(self) -> Network:  # noqa: D102
