@@ -22,7 +22,7 @@ from shotnoise.protobuf import fields, messages, varint
 __all__ = ["OnnxFile", "exact_sibling", "read_onnx"]
 
 _FLOAT = 1  # TensorProto.FLOAT
-_TYPES = {_FLOAT: np.dtype("<f4"), 10: np.dtype("<f2")}  # what weights are kept in
+_TYPES: dict[int, np.dtype[Any]] = {_FLOAT: np.dtype("<f4"), 10: np.dtype("<f2")}  # what weights are kept in
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 _DEEPEST = 32  # subgraphs in subgraphs
 
