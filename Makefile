@@ -9,10 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: $(VENV)/core.done
 	$(BIN)/shotnoise demo -o demo
 
-# Trainings have processes of their own: where OpenVINO has run an int8 model before, a Ctrl-C ends the process (SIGSEGV).
 test: $(VENV)/dev.done
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --ignore=tests/training
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/training
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: $(VENV)/dev.done
 	$(BIN)/python -m pytest --slow

@@ -1,7 +1,11 @@
 """OpenVINO: runs the same .onnx files, on CPUs; in bf16 where they have it, and fastest in int8."""
 
+import contextlib
+import ctypes
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,7 +14,7 @@ from shotnoise.engines.engine import Array, OutOfMemoryError
 from shotnoise.engines.onnx_file import read_onnx
 from shotnoise.errors import EngineError, ModelError, require
 
-__all__ = ["OpenVinoEngine", "capabilities"]
+__all__ = ["OpenVinoEngine", "capabilities", "own_signal_stack"]
 
 
 class OpenVinoEngine:
@@ -36,8 +40,9 @@ class OpenVinoEngine:
     ) -> None:
         check_abilities("openvino", precision, provider)
         openvino = require("openvino", "openvino", "the engine 'openvino'")
-        core = openvino.Core()
-        has_bf16 = "BF16" in capabilities(core)
+        with own_signal_stack():
+            core = openvino.Core()
+            has_bf16 = "BF16" in capabilities(core)
         if precision == "bf16" and not has_bf16:
             raise EngineError(
                 "this CPU has no instructions for bf16, which OpenVINO would calculate in fp32; leave the precision out"
@@ -94,8 +99,35 @@ class OpenVinoEngine:
 
 def capabilities(core: Any = None) -> tuple[str, ...]:
     """What OpenVINO finds in the CPU, in its words: FP32, BF16, INT8 and others."""
-    core = require("openvino", "openvino", "the engine 'openvino'").Core() if core is None else core
-    return tuple(str(name) for name in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    with own_signal_stack():
+        found = require("openvino", "openvino", "the engine 'openvino'").Core() if core is None else core
+        return tuple(str(name) for name in found.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+class _SignalStack(ctypes.Structure):
+    """stack_t of Linux."""
+
+    _fields_: ClassVar = [("place", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+@contextlib.contextmanager
+def own_signal_stack() -> Iterator[None]:
+    """Afterwards signals are handled where they were before.
+
+    OpenVINO's part for CPUs, which every Core loads for itself when it is first asked, gives its thread a stack for
+    signals, and when it goes, the one that it found. Of two that go in the order in which they came, the second gives
+    back that of the first, which is gone, and the next Ctrl-C ends Python with a segmentation fault.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    stacks, before = ctypes.CDLL(None).sigaltstack, _SignalStack()
+    known = stacks(None, ctypes.byref(before)) == 0
+    try:
+        yield
+    finally:
+        if known:
+            stacks(ctypes.byref(before), None)
 
 
 def _line(error: Exception) -> str:

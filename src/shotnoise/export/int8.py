@@ -25,6 +25,7 @@ import numpy.typing as npt
 import shotnoise
 from shotnoise.card import Card, LevelLoss, Quantisation, Score
 from shotnoise.engines.engine import Array
+from shotnoise.engines.openvino import own_signal_stack
 from shotnoise.errors import ModelError, RecipeError, nearest, require
 from shotnoise.export.equalise import equalised
 from shotnoise.export.parity import parity_of
@@ -161,7 +162,7 @@ def quantise(
             "precision": "int8",
             "made_with": f"shotnoise {shotnoise.__version__}",
             "parity": parity,
-            "scores": [],  # those of the float32 file
+            "scores": list(scores),  # what was given; those of the float32 file are not its own
             "quantisation": Quantisation(
                 backend=rounder,
                 source_sha256=file.sha256,
@@ -460,7 +461,8 @@ def _in_onnxruntime(content: bytes, inputs: Mapping[str, Array]) -> Callable[[],
 
 
 def _in_openvino(openvino: Any, content: bytes, inputs: Mapping[str, Array]) -> Callable[[], Any]:
-    core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = core.compile_model(core.read_model(content), "CPU", settings).create_infer_request()
+    with own_signal_stack():
+        core = openvino.Core()
+        request = core.compile_model(core.read_model(content), "CPU", settings).create_infer_request()
     return lambda: request.infer(inputs)
