@@ -122,6 +122,7 @@ def test_refusals(server, noisy, tmp_path):
     content, large = noisy.read_bytes(), (tmp_path / "large.png").read_bytes()
     for path, body, status, words in (
         ("/api/denoise?name=a.png&strenght=1", content, 400, "no option 'strenght', did you mean strength?"),
+        ("/api/denoise?name=a.png&level=5&level=9", content, 400, "the option 'level' comes twice; expected it once"),
         ("/api/denoise?name=a.png&model=/etc/passwd", content, 400, "unknown model '/etc/passwd'"),
         ("/api/denoise?name=a.png&format=dng", content, 422, "a.png: is no RAW file, and only those become DNG"),
         ("/api/denoise", content, 400, "does not name its file"),
@@ -139,6 +140,13 @@ def test_refusals(server, noisy, tmp_path):
         assert found == status, error
         assert words in error
         assert str(server.temporary) not in error
+    assert nothing_is_left(server)
+
+
+def test_an_option_both_in_the_address_and_in_the_form(server, noisy):
+    body, headers = form({"strength": "0.5"}, "a.png", noisy.read_bytes())
+    status, _, answer = ask(server, "/api/denoise?strength=1", body, "POST", **headers)
+    assert (status, "'strength' comes twice" in json.loads(answer)["error"]) == (400, True)
     assert nothing_is_left(server)
 
 

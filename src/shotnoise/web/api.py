@@ -8,7 +8,7 @@ form. Every failure is a JSON object with one line under `error`.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ class Api:
 
     async def _receive(self, request: Request, item: Item) -> tuple[Path, dict[str, Any]]:
         """The file, on disk, and the options."""
-        wishes: dict[str, Any] = dict(request.query_params)
+        asked = request.query_params.multi_items()
         folder = item.inside("in")
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             async with _form(request) as form:
@@ -127,13 +127,14 @@ class Api:
                     raise RefusedError(
                         "the form has no file; expected one in the field 'file', as in curl -F file=@photo.jpg", 400
                     )
-                wishes |= {name: value for name, value in form.items() if name != "file"}
+                wishes = _once([*asked, *(one for one in form.multi_items() if one[0] != "file")])
                 file = folder / file_name(wishes.pop("name", "") or sent.filename or "")
                 with file.open("wb") as target:
                     while block := await sent.read(2**20):
                         target.write(block)
             self._refuse_large(file)
             return file, wishes
+        wishes = _once(asked)
         name = request.path_params.get("name") or wishes.pop("name", "")
         if not name:
             raise RefusedError(
@@ -175,6 +176,16 @@ class Api:
             if not ticket.done:
                 ticket.cancel()
                 result.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+
+def _once(asked: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Options by name. None may come twice, in the address or in the form: which one is meant?"""
+    wishes: dict[str, Any] = {}
+    for name, value in asked:
+        if name in wishes:
+            raise RefusedError(f"the option '{name}' comes twice; expected it once: leave one of them out", 400)
+        wishes[name] = value
+    return wishes
 
 
 class _Parting(FileResponse):
