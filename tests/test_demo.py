@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import shotnoise.demo as demo
+from shotnoise.cli import run
 from shotnoise.demo import demonstrate_raw
 from shotnoise.images import open_image
 from shotnoise.images.raw import open_raw
@@ -70,3 +71,9 @@ def test_the_command(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "noise law: blind estimate from the frame" in lines[3]
     assert lines[-1] == f"look at {tmp_path / 'before-after.png'} and {tmp_path / 'raw-before-after.png'}"
+
+
+def test_a_file_where_the_folder_should_be(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert run(["demo", "-o", str(tmp_path / "file")]) == 1
+    assert "file: cannot be made a folder (File exists); choose another one" in capsys.readouterr().err

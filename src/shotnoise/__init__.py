@@ -5,9 +5,11 @@ The public names load on first use, so that ``import shotnoise`` stays cheap.
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # that of typing, whose import would take three times as long as the rest
 if TYPE_CHECKING:
+    from typing import Any
+
     from shotnoise.denoiser import Denoiser
     from shotnoise.images import Image, open_image, save_image
     from shotnoise.images.raw import RawFrame, open_raw, save_dng
@@ -56,7 +58,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     if name in _ROOMS:  # so that `shotnoise.networks.create(...)` works after `import shotnoise`

@@ -7,6 +7,7 @@ Unknown keys are refused with the nearest known one, so that a misspelt option c
 import hashlib
 import importlib.resources
 import os
+import re
 from collections.abc import Iterator, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,11 +18,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shotnoise.errors import RecipeError, nearest
 
-__all__ = ["Choice", "Recipe", "load_recipe", "packaged_recipes", "parse_override", "recipe_text", "scaled"]
+__all__ = [
+    "Choice", "Recipe", "load_recipe", "packaged_recipes", "parse_override", "plain_yaml", "recipe_text", "scaled",
+]  # fmt: skip
 
 
 # Pairs that come with their noise, or have none.
 _WITHOUT_NOISE = ("camera-pairs", "invented-cameras", "kspace", "mixed", "stored")
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe one, for which 1e-4 is a number, as in every other language, and not a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 class _Strict(BaseModel):
@@ -94,6 +106,12 @@ class TrainingOptions(_Strict):
             raise ValueError("schedule: multistep needs milestones, for instance [0.5, 0.75]")
         if any(not 0 < share < 1 for share in self.milestones):
             raise ValueError(f"milestones {list(self.milestones)} are shares of the training, each between 0 and 1")
+        if self.final_lr and self.schedule != "cosine":
+            raise ValueError(f"final_lr needs schedule: cosine, but schedule is {self.schedule}")
+        if self.factor != 0.5 and self.schedule != "multistep":
+            raise ValueError(f"factor needs schedule: multistep, but schedule is {self.schedule}")
+        if any(not 0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas {list(self.betas)} are two numbers from 0 up, below 1, for instance [0.9, 0.999]")
         if self.ramp is not None and self.schedule != "rampdown":
             raise ValueError(f"ramp needs schedule: rampdown, but schedule is {self.schedule}")
         if self.schedule == "rampdown" and self.ramp is None:
@@ -161,7 +179,7 @@ class Recipe(_Strict):
         default=ValidationOptions(), description="pictures that are held out, and what is done with them"
     )
     card: CardText = Field(default=CardText(), description="what only a person can say about the model")
-    seed: int = Field(default=0, ge=0, description="of weights, samples and noise")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of weights, samples and noise")
     data: tuple[str, ...] = Field(default=(), description="stores or folders of pictures; --data fills it")
     start_from: str | None = Field(
         default=None, description="run, file or bundled model whose weights are the first ones"
@@ -182,8 +200,8 @@ class Recipe(_Strict):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     def sha256(self) -> str:
-        """Fingerprint of what was asked for; where the data lies does not change it."""
-        stated = self.model_dump_json(exclude_defaults=True, exclude={"data"})
+        """Fingerprint of what was asked for; where the data and the first weights lie does not change it."""
+        stated = self.model_dump_json(exclude_defaults=True, exclude={"data", "start_from"})
         return hashlib.sha256(stated.encode()).hexdigest()
 
 
@@ -230,7 +248,7 @@ def load_recipe(
         start_from: run, file or bundled model whose weights are the first ones, likewise.
     """
     try:
-        content = yaml.safe_load(recipe_text(name))
+        content = plain_yaml(recipe_text(name))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
@@ -294,6 +312,15 @@ def scaled(recipe: Recipe, devices: int) -> Recipe:
         raise RecipeError(f"{recipe.name} on {devices} devices: {_first_problem(error)}") from None
 
 
+def plain_yaml(text: str) -> Any:
+    """Values in YAML, as recipes are written; nothing is executed.
+
+    >>> plain_yaml("{name: poisson-gaussian, k: 1e-3, s2: 1.5e-6}")
+    {'name': 'poisson-gaussian', 'k': 0.001, 's2': 1.5e-06}
+    """
+    return yaml.load(text, _Loader)  # noqa: S506  # which is a safe one
+
+
 def parse_override(text: str) -> tuple[list[str], Any]:
     """'training.steps=100' -> (['training', 'steps'], 100).
 
@@ -304,7 +331,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     if not equals or not all(key.split(".")):
         raise RecipeError(f"--set {text}: expected KEY=VALUE, for instance training.steps=100")
     try:
-        return key.split("."), yaml.safe_load(value)
+        return key.split("."), plain_yaml(value)
     except yaml.YAMLError:
         raise RecipeError(f"--set {text}: '{value}' is not a YAML value") from None
 
@@ -317,5 +344,8 @@ def _first_problem(error: ValidationError) -> str:
         for part in place[:-1]:
             model = model.model_fields[part].annotation
         return f"unknown key '{'.'.join(place)}': {nearest(place[-1], model.model_fields)}"
+    if first["type"] == "model_type":
+        example = "{steps: 1000}" if place[0] == "training" else "{name: NAME, OPTION: VALUE}"
+        return f"{'.'.join(place)} is {first['input']}; expected options with their values, as in {example}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{'.'.join(place)}: {message}" if place else message

@@ -135,6 +135,14 @@ def test_a_profile_is_never_written_over_a_picture(frames, capsys):
     assert target.read_bytes() == before
 
 
+def test_an_impossible_place_is_refused_before_anything_is_measured(frames, capsys):
+    for place, words in (("flat", "exists and is no noise profile"), ("none/a.yaml", "there is no folder")):
+        status, out, err = calibrate(capsys, "--black", "black", "--flat", "flat", "-o", place)
+        assert (status, out) == (1, "")
+        assert words in err
+    assert not (frames / "flat.report").exists()
+
+
 def test_the_table_of_the_published_pipeline(tmp_path, capsys):
     (tmp_path / "sensor_profile_IMX766.yaml").write_text(
         "ISO_200: !!python/tuple\n- shot_noise:0.0023\n- read_noise:8.6e-06\n"

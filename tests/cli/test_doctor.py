@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+import shotnoise.cli.doctor as doctor_module
 import shotnoise.engines.choice as choice
 import shotnoise.engines.probe as probe
 from shotnoise.cli import run
@@ -71,3 +72,18 @@ def test_what_is_broken_or_missing_is_said(monkeypatch, capsys):
     assert {model["engine"] for model in examine()["models"]} == {"none"}
     assert run(["doctor"]) == 0
     assert f"cache: {os.devnull} (cannot be written: nothing is measured or kept)" in capsys.readouterr().out
+
+
+def test_words_in_brackets_are_shown(monkeypatch, capsys):
+    """They are commands to be copied, and no styles of the terminal."""
+    advice = "missing nibabel: pip install 'shotnoise[mri]'"
+    row = {"name": "photo", "engine": "x", "provider": "cpu", "precision": "fp32", "reason": "[train] [/tmp/a]"}
+    found = {
+        "shotnoise": "0", "python": "3", "system": "x", "cores": 1, "instructions": [], "processor": "P [1]",
+        "engines": [], "extras": {"mri": advice}, "models": [row], "cache": {"folder": "/[a]/b", "writable": True},
+    }  # fmt: skip
+    monkeypatch.setattr(doctor_module, "examine", lambda probe: found)
+    assert run(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    for words in (advice, "[train] [/tmp/a]", "P [1]", "/[a]/b"):
+        assert words in shown

@@ -111,6 +111,13 @@ def test_a_makeshift_profile(capsys):
     assert (status, "make one profile per camera" in err) == (1, True)
 
 
+def test_an_impossible_place_is_refused_before_anything_is_measured(capsys):
+    for place, words in (("in", "exists and is no noise profile"), ("none/a.yaml", "there is no folder")):
+        status, out, err = estimate(capsys, "in/a.dng", "-o", place)
+        assert (status, out) == (1, "")
+        assert words in err
+
+
 def test_an_iso_without_a_profile_is_wrong_usage(capsys):
     status, out, err = estimate(capsys, "in", "--iso", "100")
     assert (status, out) == (2, "")

@@ -113,6 +113,10 @@ def test_errors_are_one_line(sets, tmp_path, capsys, monkeypatch, model, protoco
     monkeypatch.chdir(tmp_path)
     blur_model(tmp_path / "blur.onnx")
     (sets / "BSD300" / "kodim00.png").unlink()
+    for option in ("--json", "--csv"):
+        to = str(tmp_path / "nowhere" / "x")
+        assert run(["evaluate", "blur.onnx", "--protocol", "kodak24", "--data", str(sets), option, to]) == 1
+        assert f"there is no folder {tmp_path / 'nowhere'}; make it first" in capsys.readouterr().err
     assert run(["evaluate", model, "--protocol", protocol, "--data", str(sets)]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

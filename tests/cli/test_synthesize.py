@@ -126,6 +126,39 @@ def test_published_files_are_a_camera(pictures, tmp_path):
     assert np.array_equal(pixels(tmp_path / "x" / "noisy" / "a.png"), pixels(tmp_path / "y" / "noisy" / "a.png"))
 
 
+def test_a_store_says_which_camera_and_frame_it_was_made_with(pictures, tmp_path):
+    network = create("cycleisp", **SMALL["cycleisp"])
+    files = {}
+    for name, part in network.named_children():
+        files[name] = str(tmp_path / f"{name}.pth")
+        torch.save({"state_dict": part.state_dict()}, files[name])
+    parts = [word for name, file in files.items() for word in (f"--{name}", file)]
+    command = ["synthesize", str(pictures / "a.png")]
+    assert run([*command, str(tmp_path / "learned.store"), *parts]) == 0
+    assert run([*command, str(tmp_path / "framed.store"), "--frame"]) == 0
+    learned, framed = (Store(tmp_path / f"{name}.store").schema.made_by for name in ("learned", "framed"))
+    assert learned["renderer"] == [files[name] for name in ("rgb2raw", "ccm", "raw2rgb")]
+    assert (framed["renderer"], framed["frame"], learned["frame"]) == ("classical", True, False)
+
+
+def test_pictures_whose_names_differ_in_a_sign_stay_apart(pictures, tmp_path):
+    for name in ("x#1", "x,1", "x_1"):
+        (pictures / f"{name}.png").write_bytes((pictures / "a.png").read_bytes())
+    assert (
+        run(
+            [
+                "synthesize",
+                str(pictures),
+                str(tmp_path / "out"),
+                "--noise",
+                "{name: poisson-gaussian, k: 1e-3, s2: 1e-5}",
+            ]
+        )
+        == 0
+    )
+    assert len(names(tmp_path / "out" / "noisy")) == 6
+
+
 def test_a_bad_picture_does_not_stop_the_others(pictures, tmp_path, capsys):
     (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     assert run(["synthesize", str(pictures), str(tmp_path / "out"), "--crop", "38"]) == 1

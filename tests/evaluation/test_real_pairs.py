@@ -130,6 +130,8 @@ def test_pictures_without_partners_are_refused(tmp_path):
         evaluate(identity, RULES, tmp_path)
     with pytest.raises(StoreError, match="does not exist; expected a folder that holds 'noisy' and 'clean'"):
         evaluate(identity, RULES, tmp_path / "missing")
+    with pytest.raises(StoreError, match=r"missing: holds no ValidationNoisyBlocksSrgb\.mat; expected it and"):
+        evaluate(identity, get_protocol("sidd/srgb"), tmp_path / "missing")
 
 
 def test_partners_of_different_size_fail_alone(tmp_path):

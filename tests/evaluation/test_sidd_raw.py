@@ -80,6 +80,7 @@ def test_without_a_table_the_law_is_estimated_and_that_is_said(tmp_path):
         ("image,pattern\n0,RGB\n", "pattern 'RGB' of image 0 is none of RGGB, GRBG, GBRG, BGGR"),
         ("image,shot,read\n0,-1,0\n", "a noise law with k .* expected one k > 0"),
         ("image,shot,read\nx,1,0\n", "cannot be used"),
+        ("image,pattern\n7\n", "the line of image 7 is short"),
     ],
 )
 def test_tables_that_make_no_sense(tmp_path, table, words):

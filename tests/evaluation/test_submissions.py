@@ -164,6 +164,14 @@ def test_results_of_two_models_never_mix(sidd, tmp_path):
     with pytest.raises(StoreError, match=words):
         submit(identity, challenge, out, origin=other)
     assert submit(identity, challenge, out, origin=other, overwrite=True).denoised == 4
+
+    def stops(noisy, told):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        submit(stops, challenge, out, origin=ORIGIN, overwrite=True)
+    again = submit(identity, challenge, out, origin=ORIGIN)
+    assert again.denoised == 4, "nothing is left of the other, also where beginning anew was stopped"
     with pytest.raises(StoreError, match="is not empty and holds no submission"):
         submit(identity, challenge, sidd, origin=other)
 

@@ -205,6 +205,14 @@ def test_refusals_leave_nothing(checkpoint, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="exists already"):
         export(file, tmp_path / "there.onnx", overwrite=False)
     assert (tmp_path / "there.onnx").read_bytes() == b"mine"
+    with pytest.raises(ModelError, match=r"there\.onnx is no folder that may be written to; choose another place"):
+        export(file, tmp_path / "there.onnx" / "deep" / "out.onnx")
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(ModelError, match=r"folder\.onnx: is a folder; expected the name of a file"):
+        export(file, tmp_path / "folder.onnx")
+    (tmp_path / "folder.onnx").rmdir()
+    with pytest.raises(ModelError, match="size 0x64: this network needs multiples of 1; give such a size"):
+        export(file, tmp_path / "out.onnx", size=(0, 64))
     monkeypatch.setattr("shotnoise.export.onnx._compare", lambda *_: (0.5, ((8, 8),)))
     with pytest.raises(ModelError, match=r"not written, the exported graph differs from torch by 0\.5"):
         export(file, tmp_path / "wrong.onnx")

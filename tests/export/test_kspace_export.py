@@ -8,6 +8,7 @@ from shotnoise.engines import open_engine
 from shotnoise.errors import ModelError
 from shotnoise.export import export
 from shotnoise.export.kspace import WithMeasured
+from shotnoise.export.onnx import _compare_kspace
 from shotnoise.methods.kspace import put_back
 from shotnoise.mri import density, undersample
 from shotnoise.networks import create
@@ -42,6 +43,16 @@ def test_it_is_for_mri_models_of_free_size(tmp_path):
         export(tmp_path / "gray.safetensors", tmp_path / "a.onnx", kspace=True)
     with pytest.raises(ModelError, match="kspace is asked for with a fixed size"):
         export(tmp_path / "mri.safetensors", tmp_path / "a.onnx", size=(256, 256), kspace=True)
+
+
+def test_a_result_that_is_no_number_is_no_small_difference(monkeypatch):
+    class Broken:
+        def run(self, names, inputs):
+            return [np.full(inputs["measured"].shape, np.nan, np.float32)]
+
+    monkeypatch.setattr("shotnoise.export.onnx.session", lambda content: Broken())
+    difference, _ = _compare_kspace(create("noise2noise-unet", in_nc=1, n_feature=4), b"")
+    assert np.isnan(difference)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from shotnoise.bundled import find_model
+from shotnoise.card import Score
 from shotnoise.cli import run as run_command
 from shotnoise.engines import open_engine
 from shotnoise.engines.onnx_file import read_onnx
@@ -236,6 +237,15 @@ def test_nncf_puts_them_at_the_same_places(model, done, tmp_path):
             [[writer.get(tensor) for tensor in nodes[name].input[:2]] for name in ("sum", "out", "head", "conv2")]
         )
     assert kinds[0] == kinds[1]
+
+
+def test_scores_that_are_given_go_onto_the_card(model, tmp_path, monkeypatch):
+    score = Score(protocol="kodak24/gaussian25", psnr=31.0, ssim=0.9, noisy_psnr=20.2)
+    file = read_onnx(model)
+    file = dataclasses.replace(file, card=file.card.model_copy(update={"scores": [score]}))
+    monkeypatch.setattr(int8, "float_model", lambda *_, **__: file)  # as of a run, which would be exported first
+    assert quantise(model, tmp_path / "a.onnx", scores=[score]).card.scores == [score]
+    assert quantise(model, tmp_path / "b.onnx").card.scores == [], "those of the float32 file are not its own"
 
 
 def test_command(model, tmp_path, capsys):

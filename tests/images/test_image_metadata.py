@@ -1,6 +1,7 @@
 """What travels along: orientation, ICC profile, EXIF with its directories. Pillow is the independent reader."""
 
 import struct
+from io import BytesIO
 
 import numpy as np
 import PIL.ExifTags
@@ -10,7 +11,7 @@ import PIL.ImageOps
 import pytest
 import tifffile
 
-from shotnoise.images import Image, open_image, save_image
+from shotnoise.images import Image, _exif, open_image, save_image
 from shotnoise.images._exif import reset
 
 IFD = PIL.ExifTags.IFD
@@ -238,3 +239,34 @@ def test_notes_of_programs_about_their_files_stay_behind(tmp_path, colour):
 def test_a_plain_tiff_gets_no_exif(tmp_path, colour):
     save_image(colour, tmp_path / "x.tif")
     assert open_image(tmp_path / "x.tif").exif is None
+
+
+class Counted(BytesIO):
+    """A file that counts how often something is looked for in it."""
+
+    sought = 0
+
+    def seek(self, *place):
+        self.sought += 1
+        return super().seek(*place)
+
+
+def test_directories_that_lead_to_themselves_are_read_a_few_times():
+    """A hundred pointers to the directory that they stand in, on three levels: a million readings."""
+    count = 100
+    pointers = b"".join(struct.pack("<HHII", tag, 4, 1, 8) for tag in [34665] * count)
+    file = Counted(b"II*\0" + struct.pack("<IH", 8, count) + pointers + bytes(4))
+    assert _exif.from_tiff(file) is not None
+    assert file.sought < 10
+
+
+def test_the_first_of_two_entries_counts():
+    entries = [(271, b"One\0"), (271, b"Two\0")]
+    rows = b"".join(struct.pack("<HHI4s", tag, 2, 4, data) for tag, data in entries)
+    assert _exif.settings(b"II*\0" + struct.pack("<IH", 8, len(entries)) + rows + bytes(4)).make == "One"
+
+
+@pytest.mark.parametrize("exposure", [5000.1234567, 1e6 + 1 / 3, 3e9 + 0.5, 1 / 8000, 0.3])
+def test_every_exposure_time_has_a_fraction(exposure):
+    block = _exif.with_settings(None, _exif.Settings(exposure=exposure))
+    assert _exif.settings(block).exposure == pytest.approx(exposure, rel=1e-5)

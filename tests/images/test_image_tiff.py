@@ -2,6 +2,7 @@
 
 import struct
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
@@ -264,3 +265,58 @@ def test_pillow_reads_what_we_write(path):
     save_image(Image(COLOUR.astype(np.uint8), exif=None), path)
     with PIL.Image.open(path) as picture:
         assert np.array_equal(picture, COLOUR.astype(np.uint8))
+
+
+def jpeg_tile(height, width, before=b""):
+    """A JPEG of 16 x 16 pixels that says it has another size."""
+    data = bytearray(imagecodecs.jpeg8_encode(np.zeros((16, 16), np.uint8)))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(data[:2]) + before + bytes(data[2:])
+
+
+def write_tiles(path, tile, **options):
+    tifffile.imwrite(
+        path, iter([tile]), shape=(16, 16), dtype=np.uint8, photometric="minisblack", metadata=None, tile=(16, 16),
+        compression=7, **options,
+    )  # fmt: skip
+
+
+def test_a_jpeg_inside_may_be_as_large_as_its_place(path):
+    write_tiles(path, jpeg_tile(16, 16))
+    assert not open_image(path).pixels.any()
+    write_tiles(path, jpeg_tile(16, 16, before=b"\xff\xfe\0\7hello"))
+    assert not open_image(path).pixels.any()
+
+
+@pytest.mark.parametrize("before", [b"", b"\xff\xfe\0\7hello"])
+def test_a_jpeg_inside_that_claims_gigabytes_is_refused_before_it_is_decoded(path, before, monkeypatch):
+    def fail(*arguments, **options):
+        raise AssertionError("decoded")
+
+    write_tiles(path, jpeg_tile(65500, 65500, before))
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", fail)
+    with pytest.raises(
+        PictureError, match=r"x\.tif: is a damaged TIFF file: a piece of it claims 4,290,250,000 pixels"
+    ):
+        open_image(path)
+
+
+@pytest.mark.parametrize("before", [b"\0\0", b"\xff\xff\xff", b"\xff\xfe\0\2" * 70])
+def test_a_jpeg_inside_that_hides_its_size_is_refused(path, before):
+    write_tiles(path, jpeg_tile(65500, 65500, before))
+    with pytest.raises(PictureError, match="a JPEG in it does not begin like one"):
+        open_image(path)
+
+
+def test_tiles_of_many_layers_are_refused(path):
+    tifffile.imwrite(
+        path, np.zeros((16, 16), np.uint8), photometric="minisblack", metadata=None, tile=(16, 16),
+        compression="zlib", extratags=[(65000, 4, 1, 2_000_000, True)],
+    )  # fmt: skip
+    data = path.read_bytes()
+    entry = struct.pack("<HHII", 65000, 4, 1, 2_000_000)
+    assert data.count(entry) == 1
+    path.write_bytes(data.replace(entry, struct.pack("<HHII", 32998, 4, 1, 2_000_000)))  # the depth of tiles
+    with pytest.raises(PictureError, match="tiles of 16 x 16 pixels, more than the limit"):
+        open_image(path)

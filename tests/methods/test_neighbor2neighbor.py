@@ -130,6 +130,16 @@ def test_levels_reach_the_network():
     assert [torch.equal(value, level) for value in seen] == [True, True]
 
 
+def test_each_pixel_keeps_its_own_level():
+    """A network for RAW is told the level of every value, of each half those of its pixels."""
+    network, seen = create("unprocessing-denoiser", width=4), []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    noisy = torch.rand(1, 4, 64, 64, generator=generator())
+    method(network).loss({"noisy": noisy, "level": noisy + 1}, 0.5, generator())
+    assert [picture.shape[2] for picture, _ in seen] == [64, 32]
+    assert all(torch.equal(level, picture + 1) for picture, level in seen)
+
+
 def test_mistakes_are_named():
     with pytest.raises(RecipeError, match=r"samples are 96 x 96.*set pairs.crop to a multiple of 64"):
         method().loss({"noisy": torch.rand(1, 3, 96, 96)}, 0.5, generator())

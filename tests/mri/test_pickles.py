@@ -108,3 +108,11 @@ def test_what_is_something_else_is_named(tmp_path, content, words):
     path.write_bytes(content)
     with pytest.raises(PictureError, match=words):
         read_pickle(path)
+
+
+@pytest.mark.parametrize("put", [b"r" + (2**31).to_bytes(4, "little"), b"p2147483648\n"])
+def test_a_list_of_what_was_read_is_no_longer_than_the_file(tmp_path, put):
+    """The reader would make one of 32 GB."""
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x03N" + put + b".")
+    with pytest.raises(PictureError, match=r"a\.pkl: is a damaged pickle; expected a pair of arrays"):
+        read_pickle(tmp_path / "a.pkl")

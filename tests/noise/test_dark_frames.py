@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 
 from shotnoise.errors import PictureError, RecipeError, ShotnoiseError
 from shotnoise.images.raw.bayer import join, split
-from shotnoise.noise.dark_frames import DarkFrames, HighBits
+from shotnoise.noise.dark_frames import DarkFrames, HighBits, _files
 from shotnoise.sensor.profile import Entry, NoiseProfile
 from shotnoise.sensor.simulate import SimulatedSensor
 
@@ -170,6 +170,13 @@ def test_clipping_is_an_option(given_frames):
     assert free.max() > 1
     clipped = DarkFrames(**given_frames, saturate=True, pedestal=0.001).sample(clean, generator())
     torch.testing.assert_close(clipped, free.clamp(-0.001, 1))
+
+
+def test_hidden_files_are_no_dark_frames(tmp_path):
+    """Other systems leave a ._NAME beside each file."""
+    for name in ("dark_ISO_100.npy", "._dark_ISO_100.npy"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in _files(str(tmp_path))] == ["dark_ISO_100.npy"]
 
 
 def test_what_cannot_be_used_is_refused(tmp_path, given_frames, sensor):

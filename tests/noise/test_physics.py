@@ -273,6 +273,7 @@ def test_profiles_that_do_not_say_enough_are_refused(tmp_path):
         ({"camera": "sony-a7s2", "parameters": OWN}, "needs one source"),
         ({"camera": "sony-a7s3"}, "whose noise was not published: did you mean 'sony-a7s2'"),
         ({"camera": []}, "empty list"),
+        ({"camera": "imx385", "iso_draw": "uniform"}, r"noise.iso_draw goes with noise.profile"),
         ({"camera": "imx385", "iso": 100}, r"noise.iso goes with noise.profile; .* gain: \[low, high\]"),
         ({"camera": "imx385", "read": "normal"}, "expected 'tukey-lambda' or 'gaussian'"),
         ({"camera": "imx385", "ratio": 0}, "ratio is 0; expected a number > 0"),

@@ -181,6 +181,7 @@ def test_isos_are_drawn_by_octaves_evenly_or_from_a_list():
         ({"k": 0.1, "s2": -1}, RecipeError, "s2 is -1; expected a number >= 0"),
         ({"k": 0.1, "shot": "normal"}, RecipeError, "shot is 'normal'; expected poisson or gaussian"),
         ({"k": 0.1, "iso": 100}, RecipeError, r"noise\.iso goes with noise\.profile"),
+        ({"levels": "dnd", "iso_draw": "uniform"}, RecipeError, r"noise\.iso_draw goes with noise\.profile"),
         ({"k": 0}, RecipeError, "k is 0; expected a number > 0"),
         ({"k": 0.1, "pedestal": -1}, RecipeError, "pedestal is -1"),
         ({"profile": "oppo-reno-10x", "iso_draw": "linear"}, RecipeError, "iso_draw is 'linear'"),

@@ -112,6 +112,16 @@ def test_pictures_that_are_noisy_already_stay_as_they_are():
     assert draw(Poisson(photons=30)).level is None
 
 
+@pytest.mark.parametrize("channels", [4, 8])
+def test_planes_of_mosaics_are_not_turned_like_pictures(channels):
+    """They would not be RGGB any more: after half a turn red lies where blue was."""
+    planes = [np.zeros((channels, 40, 40), np.float32)]
+    for source in (SingleNoisy, NoisyPairs):
+        source(pictures=planes, noise=None, crop=16, simulate=False)
+        with pytest.raises(RecipeError, match=r"planes of a mosaic RGGB; set pairs.augment: false, or use pairs: raw"):
+            source(pictures=planes, noise=None, crop=16, simulate=False, augment=True)
+
+
 def test_options_are_checked():
     with pytest.raises(RecipeError, match="has no option 'clean_targets': did you mean 'clean_target'"):
         PAIRS.create("noisy-pairs", {"clean_targets": True}, pictures=pictures(), noise=Gaussian(sigma=1))

@@ -126,7 +126,7 @@ def test_real_pairs_stay_together(tmp_path, pattern, augment):
         assert sample.noisy.shape == (3, 12, 12)
         expected = F.pixel_unshuffle(sample.noisy, 2)[[0, 5, 6, 11]]  # what an RGGB sensor keeps of the picture
         torch.testing.assert_close(sample.target, expected, atol=1e-3, rtol=0)
-    assert source.largest_crop(12) == 22
+    assert source.largest_crop((16, 12, 15), {}) == 22
 
 
 def test_pairs_in_one_file_and_patterns_of_the_published_code(tmp_path):
@@ -163,6 +163,11 @@ def test_broken_pairs_end_with_one_line(tmp_path, capsys):
         CameraPairs.open(tmp_path)
     np.save(tmp_path / "rgb" / "a1.npy", rgb[:-2])
     with pytest.raises(RecipeError, match="RAW of 24x30 beside a picture of 22x30x3; expected"):
+        CameraPairs.open(tmp_path)
+    np.save(tmp_path / "rgb" / "a1.npy", (60000 * rgb.astype(np.float32)).astype(np.uint16))
+    with pytest.raises(
+        RecipeError, match=r"RAW of float32 beside a picture of uint16; expected floating point where 1"
+    ):
         CameraPairs.open(tmp_path)
     np.save(tmp_path / "rgb" / "a1.npy", np.array([Evil()]), allow_pickle=True)
     with pytest.raises(RecipeError, match="cannot be read as numbers of numpy"):

@@ -109,3 +109,10 @@ def test_the_command(pair, tmp_path, capsys, monkeypatch):
     assert "none.png: does not exist" in capsys.readouterr().err
     assert run(["report", *files, "-o", str(tmp_path / "x.pdf")]) == 1
     assert "ends in '.pdf'; expected .html" in capsys.readouterr().err
+
+
+def test_a_folder_in_place_of_a_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Pillow.new("L", (32, 32)).save("a.png")
+    assert run(["report", "a.png", "."]) == 1
+    assert "error: .: is a folder; expected a picture file" in capsys.readouterr().err

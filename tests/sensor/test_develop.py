@@ -197,3 +197,9 @@ def test_as_libraw_develops(shared, size, mean, most):
 def test_one_scene_under_two_patterns(shared):
     one, other = (open_raw(shared / f"data/raw/nikon14_768x512_{name}.dng") for name in ("rggb", "gbrg"))
     assert np.abs(develop(one).pixels.astype(int) - develop(other).pixels).max() <= 1
+
+
+@pytest.mark.parametrize("tag", [Tag(3, 1, 5), Tag(11, 1, 0.5), Tag(7, 2, b"ab"), Tag(10, 0, ()), Tag(10, 1, (1, 0))])
+def test_an_exposure_that_is_no_fraction_is_none(tag):
+    frame = frame_of(np.full((8, 8, 3), 0.5), tags={50730: tag})
+    assert Look.of(frame).exposure == 1.0

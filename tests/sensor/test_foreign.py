@@ -232,3 +232,33 @@ def test_a_dng_brings_its_own(tmp_path):
     save_dng(frame.with_mosaic(frame.mosaic, noise=None), tmp_path / "b.dng")
     with pytest.raises(ProfileError, match=r"b\.dng: has no NoiseProfile; `shotnoise estimate b\.dng -o` measures one"):
         import_profile(tmp_path / "b.dng")
+
+
+def test_a_pipeline_table_has_one_row_for_each_iso(pipeline):
+    rows = "".join(f"{name}_200: ['shot_noise:0.1', 'read_noise:0.1']\n" for name in "ab")
+    path = pipeline.with_name("twice.yaml")
+    path.write_text("k_shot: [0.1, 0.1]\nb_read: [0.1, 0.1]\n" + rows)
+    with pytest.raises(ProfileError, match=r"twice\.yaml: has several measurements of ISO 200; keep one for each ISO"):
+        import_profile(path)
+
+
+@pytest.mark.parametrize(
+    ("iso", "words"), [("NaN", "ISO nan"), ("Infinity", "ISO inf"), ("1" + "0" * 400, "damaged row")]
+)
+def test_isos_that_are_no_numbers(tmp_path, iso, words):
+    path = tmp_path / "a.json"
+    table = '{"maker": "x", "model": "y", "profiles": [{"iso": ISO, "a": [1, 1, 1], "b": [1, 1, 1]}]}'
+    path.write_text(table.replace("ISO", iso))
+    with pytest.raises(ProfileError, match=words):
+        import_profile(path)
+
+
+def test_a_name_given_is_the_name_of_the_profile(tmp_path):
+    frame = RawFrame(np.full((32, 32), 900, np.uint16), "RGGB", (64.0,) * 4, 1023.0, make="A", model="B", iso=100.0)
+    save_dng(frame, tmp_path / "a.dng", noise=[(1e-4, 1e-7)] * 4)
+    assert str(import_profile(tmp_path / "a.dng").camera) == "A B"
+    named = import_profile(tmp_path / "a.dng", camera="Mine")
+    assert str(named.camera) == "Mine"
+    named.save(tmp_path / "a.yaml")
+    assert str(import_profile(tmp_path / "a.yaml").camera) == "Mine"
+    assert str(import_profile(tmp_path / "a.yaml", camera="Other").camera) == "Other"

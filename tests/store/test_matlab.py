@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shotnoise.errors import StoreError
+from shotnoise.store import matlab
 from shotnoise.store.matlab import mat_names, read_mat, write_mat
 
 VALUES = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
@@ -147,6 +148,30 @@ def test_an_array_cannot_claim_more_than_the_file_explains(tmp_path):
     assert mat_names(path) == {}
     with pytest.raises(StoreError, match=r"claims 2147483647 x 2147483647 values in a file of .* bytes and is refused"):
         read_mat(path, "x")
+
+
+def test_what_an_array_claims_is_counted_in_bytes(tmp_path, monkeypatch):
+    """Ten thousand zeros shrink to a few bytes; numbers of eight bytes are eight times as much as their count."""
+    monkeypatch.setattr(matlab, "_SMALL", 1000)
+    write_mat(tmp_path / "a.mat", {"x": np.zeros((100, 100))})
+    assert mat_names(tmp_path / "a.mat") == {}
+    with pytest.raises(StoreError, match=r"'x' claims 100 x 100 values in a file of .* bytes and is refused"):
+        read_mat(tmp_path / "a.mat", "x")
+    write_mat(tmp_path / "b.mat", {"x": np.zeros((100, 100), np.uint8)})
+    assert mat_names(tmp_path / "b.mat") == {"x": (100, 100)}
+    assert not read_mat(tmp_path / "b.mat", "x").any()
+
+
+def test_values_in_a_larger_type_than_their_class_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(matlab, "_SMALL", 1000)
+    head = struct.pack("<IIII", 6, 8, 9, 0) + struct.pack("<IIii", 5, 8, 100, 100) + struct.pack("<HH4s", 1, 1, b"x")
+    content = head + struct.pack("<II", 9, 80_000) + bytes(80_000)  # uint8, stored as double
+    packed = zlib.compress(struct.pack("<II", 14, len(content)) + content)
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<HH", 0x0100, 0x4D49)
+    (tmp_path / "a.mat").write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
+    assert mat_names(tmp_path / "a.mat") == {"x": (100, 100)}
+    with pytest.raises(StoreError, match="'x' claims 100 x 100 values"):
+        read_mat(tmp_path / "a.mat", "x")
 
 
 @pytest.fixture(scope="module")

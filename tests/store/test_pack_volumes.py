@@ -11,7 +11,7 @@ from shotnoise.errors import StoreError
 from shotnoise.mri import slices_of
 from shotnoise.mri.pickles import read_pickle
 from shotnoise.store import Store, open_samples
-from shotnoise.store.volumes import pack_volumes
+from shotnoise.store.volumes import list_volumes, pack_volumes
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -113,3 +113,19 @@ def test_the_command(tmp_path, capsys):
     for text in ("5", "5:5", "a:b", "-3:4"):
         assert run([*command, "--slices", text]) == 2
         assert "FROM:TO" in capsys.readouterr().err
+
+
+def test_hidden_files_are_no_volumes(tmp_path):
+    """Other systems leave a ._NAME beside each file."""
+    scan(tmp_path / "in" / "a.nii")
+    (tmp_path / "in" / "._a.nii").write_bytes(b"\0\5\x16\7")
+    assert [path.name for path in list_volumes(tmp_path / "in")] == ["a.nii"]
+
+
+def test_a_file_where_the_folder_of_pictures_should_be(tmp_path, capsys):
+    scan(tmp_path / "a.nii")
+    (tmp_path / "file").write_text("x")
+    arguments = ["--slices", "0:12", "--side", "32", "--png", str(tmp_path / "file")]
+    assert run(["pack-mri", str(tmp_path / "a.nii"), str(tmp_path / "out"), *arguments]) == 1
+    assert "file: cannot be made a folder (File exists); choose another one" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

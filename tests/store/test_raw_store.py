@@ -16,6 +16,7 @@ from shotnoise.images.raw.bayer import PATTERNS
 from shotnoise.sensor.estimate import law_for
 from shotnoise.sensor.patches import clean_planes
 from shotnoise.store import Store, in_train, open_samples, pack, raw_planes
+from shotnoise.store.raw import list_bursts
 
 COLOURS = {"R": (0,), "G": (1, 2), "B": (3,)}
 
@@ -302,3 +303,12 @@ class TestGroundTruth:
     def test_options_that_make_no_sense(self, tmp_path, options, words):
         with pytest.raises(StoreError, match=words):
             pack(tmp_path, tmp_path / "s", **options)
+
+
+def test_a_folder_inside_does_not_tear_a_burst_apart(tmp_path):
+    for name in ("a.dng", "b/1.dng", "b/2.dng", "c.dng"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    bursts = {name: [path.name for path in paths] for name, paths in list_bursts(tmp_path)}
+    assert bursts == {tmp_path.name: ["a.dng", "c.dng"], "b": ["1.dng", "2.dng"]}
+    assert len(list_bursts(tmp_path)) == 2

@@ -102,3 +102,20 @@ def test_without_resume_nothing_stays(pairs, tmp_path):
     with pytest.raises(Stopped):
         pack(pairs, tmp_path / "a.store", **OPTIONS, progress=stop_after(3))
     assert [entry.name for entry in tmp_path.iterdir()] == ["pairs"]
+
+
+def test_two_at_a_time_are_refused(tmp_path):
+    """They would write into one file, and the second would delete what the first has not finished."""
+    with StoreWriter(tmp_path / "s", resume=True) as first:
+        first.add("a", {"x": np.zeros(3)})
+        with (
+            pytest.raises(StoreError, match="s: is being packed by another process; wait until that one ends"),
+            StoreWriter(tmp_path / "s", resume=True),
+        ):
+            pass
+        first.add("b", {"x": np.ones(3)})
+    assert sorted(contents(tmp_path / "s")) == ["a", "b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    with StoreWriter(tmp_path / "s", resume=True, overwrite=True) as again:
+        again.add("c", {"x": np.zeros(3)})
+    assert sorted(contents(tmp_path / "s")) == ["c"]

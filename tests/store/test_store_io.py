@@ -324,7 +324,7 @@ def test_a_split_names_known_keys(tmp_path):
         add(tmp_path / "s", ("a", {"x": np.zeros(2)}), split={"train": ["z"]})
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"train": 3}', '{"train": [1]}', "\udcff"])
+@pytest.mark.parametrize("text", ["[]", "{", '{"train": 3}', '{"train": [1]}', "\udcff", "[" * 100_000])
 def test_a_damaged_split_file_is_refused(tmp_path, text):
     path = make(tmp_path / "s")
     (path / "splits.json").write_bytes(text.encode(errors="surrogateescape"))

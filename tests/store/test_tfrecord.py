@@ -229,3 +229,9 @@ def test_a_folder_can_be_written_as_one(tmp_path):
     Image.fromarray(np.full((8, 9, 3), 7, np.uint8)).save(tmp_path / "p" / "a.png")
     write_tfrecord(tmp_path / "a.tfrecords", (record.arrays["clean"] for record in open_samples(tmp_path / "p")))
     assert TFRecordPictures(tmp_path / "a.tfrecords")[0].arrays["clean"].shape == (3, 8, 9)
+
+
+def test_a_file_is_no_folder_to_write_into(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=r"cannot be written \(Not a directory\); choose another place"):
+        write_tfrecord(tmp_path / "file" / "a.tfrecords", [np.zeros((3, 4, 4), np.uint8)])

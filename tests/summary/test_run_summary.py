@@ -3,7 +3,9 @@
 import csv
 import json
 import re
+import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,6 +185,35 @@ def test_train_says_where_the_page_is(pictures, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["summary"] == str(folder / PAGE)
 
 
+def test_train_says_when_it_has_not_validated_yet(pictures, tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text(plan(pictures).to_yaml())
+    folder = tmp_path / "run"
+    start = ["train", str(tmp_path / "recipe.yaml"), "-o", str(folder), "--device", "cpu", "--stop-at", "1"]
+    assert command([*start[:-1], "0"]) == 2
+    assert command(start) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{folder}: step 1, before its first validation"
+    assert said[2:] == [f"next: shotnoise train --resume {folder}"], "there are no weights to measure yet"
+    assert command(["train", "--resume", str(folder), "--device", "cpu", "--stop-at", "1", "--json"]) == 0
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    told = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert (told["best"], told["psnr"], told["step"]) == (None, None, 1)
+
+
+def test_several_processes_go_on_as_many(finished, tmp_path):
+    """Fewer would see other samples."""
+    copy = Path(shutil.copytree(finished[0].folder, tmp_path / "run"))
+    log = (copy / "train.log").read_text()
+    (copy / "train.log").write_text(re.sub("runs on ", "runs on 4 x ", log))
+    (copy / "metrics.csv").write_text("step,loss,lr,psnr,ssim\n3,0.1,1e-3,,\n")
+    (copy / "recipe.yaml").write_text((copy / "recipe.yaml").read_text().replace("steps: 12", "steps: 120"))
+    write_summary(copy)
+    assert f"shotnoise train --resume {copy} --devices 4" in Reader((copy / PAGE).read_text()).text
+
+
 def test_report_makes_it_again(finished, tmp_path, capsys):
     folder = str(finished[0].folder)
     page = tmp_path / "page.html"
@@ -211,6 +242,8 @@ def test_report_of_a_run_refuses_what_it_cannot_use(finished, capsys, more, word
 
 
 def test_report_needs_a_run_or_two_files(tmp_path, capsys):
+    assert command(["report", str(tmp_path / "misspelt")]) == 1
+    assert "misspelt: does not exist; expected a run folder, or BEFORE and AFTER" in capsys.readouterr().err
     assert command(["report", str(tmp_path)]) == 1
     assert "a folder without recipe.yaml alone; expected a run folder, or BEFORE and AFTER" in capsys.readouterr().err
     with pytest.raises(RecipeError, match=r"no recipe\.yaml here; expected a run folder"):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from raw_frames import write_frames
+from shotnoise.pairs.camera_pairs import CameraPairs
 from shotnoise.recipe import load_recipe
 from shotnoise.store import open_samples, pack
 from shotnoise.training.run import _load, _split, _validation_batches
@@ -27,6 +28,29 @@ def test_who_is_held_out_depends_on_the_names_alone():
     pictures = {name: [np.full((1, 2, 2), number, np.uint8)] for number, name in enumerate(names)}
     reversed_ = dict(reversed(list(pictures.items())))
     assert [p[0, 0, 0] for p in _split(pictures, 0.3)[1]] == [p[0, 0, 0] for p in _split(reversed_, 0.3)[1]]
+
+
+def test_something_is_left_to_train_on():
+    pictures = {name: [np.zeros((1, 2, 2), np.uint8)] for name in "abc"}
+    assert [len(side) for side in _split(pictures, 0.9)] == [1, 2]
+
+
+def test_pictures_of_two_folders_with_one_name_are_all_read(tmp_path):
+    for place in ("one", "other"):
+        folder = tmp_path / place / "pairs"
+        folder.mkdir(parents=True)
+        np.savez(folder / "a.npz", raw=np.zeros((8, 8), np.float32), rgb=np.zeros((8, 8, 3), np.float32))
+    found = _load([str(tmp_path / place / "pairs") for place in ("one", "other")], 3, (), CameraPairs)
+    assert [(name, len(parts)) for name, parts in found.items()] == [("pairs/a", 2)]
+
+
+@pytest.mark.parametrize(("augment", "expected"), [(True, 32), (False, 64)])
+def test_whole_patches_of_mosaics_can_be_held_out(augment, expected):
+    """Turning them costs a pixel; then down to the network's multiple."""
+    overrides = ["pairs={name: stored, crop: 16}", f"pairs.augment={augment}", "noise=null", "validation.samples=2"]
+    recipe = load_recipe("raw/unet", overrides=[*overrides, "validation.noise=null"])
+    (batch,) = _validation_batches(recipe, [np.random.default_rng(0).random((8, 64, 64), np.float32)], 16)
+    assert batch["noisy"].shape == (2, 4, expected, expected)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_packaged_recipes_can_be_built(name):
     assert len(sample) == network.channels
     if recipe.method.name != "kspace":  # which pads with black
         assert not any(side % (halved * network.multiple) for side in sample.shape[1:]), "training does not pad"
-    assert recipe.validation.crop <= kind.largest_crop(300)
+    assert recipe.validation.crop <= kind.largest_crop((channels, 300, 300), recipe.pairs.options)
     header = recipe_text(name).split("name:")[0]
     for word in ("# command", "# cost", "# expected", "# source"):
         assert word in header, f"the header of {name} does not state its {word[2:]}"
@@ -72,6 +72,12 @@ def test_the_fingerprint_ignores_where_the_data_lies(tmp_path):
         ("training.steps=0", "training.steps: Input should be greater than 0"),
         ("training.schedule=multistep", "multistep needs milestones"),
         ("training.milestones=[0.5]", "milestones need schedule: multistep, but schedule is cosine"),
+        ("training={steps: 9, schedule: constant, final_lr: 1e-6}", "final_lr needs schedule: cosine, but schedule is"),
+        ("training.factor=0.3", "factor needs schedule: multistep, but schedule is cosine"),
+        ("training.betas=[0.9, 1]", "betas [0.9, 1.0] are two numbers from 0 up, below 1, for instance [0.9, 0.999]"),
+        ("noise=gaussian", "noise is gaussian; expected options with their values, as in {name: NAME, OPTION: VALUE}"),
+        ("training=9", "training is 9; expected options with their values, as in {steps: 1000}"),
+        ("seed=9223372036854775808", "seed: Input should be less than"),
         ("training.ramp=0.3", "ramp needs schedule: rampdown, but schedule is cosine"),
         ("training.schedule=rampdown", "schedule: rampdown needs ramp"),
         ("noise=null", "noise is missing, for instance {name: gaussian, sigma: 25}"),
@@ -155,5 +161,15 @@ def test_python_objects_in_yaml_are_refused_with_their_line(shared, tmp_path, mo
 
 def test_overrides_take_yaml_values():
     assert parse_override("a.b=true") == (["a", "b"], True)
-    assert parse_override("a=1e-3")[1] == "1e-3"  # YAML 1.1 wants 1.0e-3; the checked recipe turns both into numbers
     assert Recipe.model_validate(yaml.safe_load(MINIMAL) | {"training": {"steps": 3, "lr": "1e-3"}}).training.lr == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 1e-3), ("2E5", 2e5), ("-.5e+1", -5.0), ("1.e3", 1e3), ("e5", "e5"), ("1e", "1e"), ("0x1e-3", "0x1e-3")],
+)
+def test_powers_of_ten_are_numbers_wherever_they_stand(tmp_path, text, value):
+    """YAML 1.1 takes 1e-3 for a text, of which options of noise, pairs and methods could make nothing."""
+    assert parse_override(f"noise.k={text}")[1] == value
+    (tmp_path / "mine.yaml").write_text(f"{MINIMAL}\nmethod: {{name: sure, step: {text}}}\n")
+    assert load_recipe(tmp_path / "mine.yaml").method.options == {"step": value}

@@ -21,6 +21,8 @@ from shotnoise.networks import load
 from shotnoise.networks.checkpoint import read_state
 from shotnoise.recipe import Recipe
 from shotnoise.training import train
+from shotnoise.training.callbacks import Checkpoints, MetricsFile
+from shotnoise.training.interruption import Interruption
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +197,79 @@ def test_folders_are_guarded(pictures, tmp_path):
         train(plan, tmp_path / "run")
     with pytest.raises(RecipeError, match="no training pictures given"):
         train(plan.model_copy(update={"data": ()}), tmp_path / "other")
+    with pytest.raises(RecipeError, match="stop_at is -1; expected a step of the schedule, 1 or more"):
+        train(plan, tmp_path / "other", stop_at=-1)
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RecipeError, match=r"cannot be made a folder \(.*\); choose another place"):
+            train(plan, place)
+    assert not (tmp_path / "other").exists()
+    written = (tmp_path / "run" / "train.log").read_bytes()
+    words = r"run: is a training in 1 process, not in 3; .* resume it with --devices 1"
+    with pytest.raises(RecipeError, match=words):
+        train(plan, tmp_path / "run", resume=True, devices=3)
+    (tmp_path / "run" / "last.ckpt").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(RecipeError, match=r"last\.ckpt: is damaged .*; begin a new one with its best weights"):
+        train(plan, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "train.log").read_bytes() == written
+
+
+def test_the_end_of_the_schedule_is_validated_wherever_it_falls(pictures, tmp_path):
+    run = train(recipe(pictures), tmp_path / "run", stop_at=11, accelerator="cpu")
+    validated = [row["step"] for row in metrics(run.folder) if row["psnr"]]
+    assert validated == ["5", "10"], "a sitting has its end in between"
+    run = train(recipe(pictures), tmp_path / "run", resume=True, accelerator="cpu")
+    rows = [row for row in metrics(run.folder) if row["psnr"]]
+    assert [row["step"] for row in rows] == ["5", "10", "12"]
+    assert run.psnr == max(float(row["psnr"]) for row in rows)
+    assert train(recipe(pictures), tmp_path / "run", resume=True, accelerator="cpu").psnr == run.psnr
+
+
+@pytest.mark.parametrize("accelerator", ["abacus", "gpu", "tpu"])
+def test_devices_that_are_not_there_are_refused_in_words(pictures, tmp_path, accelerator):
+    if accelerator == "gpu" and torch.accelerator.is_available():
+        pytest.skip("this machine has a GPU")
+    words = f"cannot train on 1 x {accelerator} .*; expected devices of this machine: auto, cpu or gpu"
+    with pytest.raises(RecipeError, match=words):
+        train(recipe(pictures), tmp_path / "run", accelerator=accelerator)
+
+
+def test_samples_and_network_have_the_same_channels(pictures, tmp_path):
+    changes = {
+        "network": {"name": "dncnn", "in_nc": 3, "out_nc": 3, "nb": 3, "nc": 4},
+        "pairs": {"name": "unprocessed", "crop": 8},
+        "noise": {"name": "poisson-gaussian", "k": 1e-3, "s2": 1e-5},
+    }
+    words = "samples of pairs 'unprocessed' have 4 channels and the network 'dncnn' 3; expected the same"
+    with pytest.raises(RecipeError, match=words):
+        train(recipe(pictures, **changes), tmp_path / "run", accelerator="cpu")
+
+
+def test_what_a_power_cut_did_to_the_metrics_does_not_stop_a_run(tmp_path):
+    class Resumed:
+        is_global_zero, global_step = True, 7
+
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss,lr,psnr,ssim\n5,0.1,0.01,,\n5,,,20,0.9\n8,0.1,0.01,,\n\n9,0.\n" + 3 * "\0")
+    MetricsFile(path, 1).on_train_start(Resumed(), None)
+    assert path.read_text().split() == ["step,loss,lr,psnr,ssim", "5,0.1,0.01,,", "5,,,20,0.9"]
+    assert [one.name for one in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def test_a_checkpoint_that_is_cut_short_does_not_cost_the_one_before(tmp_path):
+    class Killed:
+        is_global_zero, sanity_checking, world_size = True, False, 1
+        global_step, max_steps = 5, 10
+
+        def save_checkpoint(self, path):
+            path.write_bytes(b"half of it")
+            raise OSError("no space left")
+
+    last = tmp_path / "last.ckpt"
+    last.write_bytes(b"whole")
+    with pytest.raises(OSError, match="no space left"):
+        Checkpoints(last, 5, Interruption()).on_validation_end(Killed(), None)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("last.ckpt", b"whole")]
 
 
 def test_ctrl_c_keeps_what_was_learned(pictures, tmp_path):

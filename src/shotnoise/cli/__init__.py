@@ -61,7 +61,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 
 def main() -> None:
-    """Entry point of the `shotnoise` command."""
+    """Run what the command line of this process says."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -87,6 +87,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # `shotnoise ... | head`: nobody reads on, and that is fine
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:  # outside of what typer looks after
+        sys.stderr.write("stopped\n")
+        return _INTERRUPTED
     finally:
         logger.removeHandler(handler)
     return status if isinstance(status, int) else 0

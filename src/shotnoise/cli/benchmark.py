@@ -53,11 +53,13 @@ def benchmark(
     the machine say, other programs included; where it has none, or hides them, none is shown. Combinations that cannot
     run are listed with the reason. Quality is not measured here; 'shotnoise evaluate' does.
     """
-    from shotnoise.evaluation import write_json
+    from shotnoise.evaluation import check_result, write_json
     from shotnoise.evaluation.benchmark import benchmark as measure
     from shotnoise.evaluation.benchmark import machine, plan_cases
     from shotnoise.evaluation.benchmark_figure import check_figure, write_figure
 
+    if json_file is not None and json_file != "-":
+        check_result(Path(json_file))
     plan = plan_cases(
         models,
         engines=engine or ["auto"],
@@ -70,7 +72,7 @@ def benchmark(
     if plot is not None:
         check_figure(plot, len(plan.cases))
     facts = machine()  # before the load is our own
-    messages = Console(stderr=True, highlight=False)
+    messages = Console(stderr=True, highlight=False, markup=False)
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task("measuring", total=len(plan.cases))
@@ -95,9 +97,9 @@ def benchmark(
     has = f"{facts['processor']} ({'instructions unknown' if known is None else ', '.join(known)})"
     typer.echo(f"shotnoise {facts['shotnoise']}, Python {facts['python']}, {facts['cores']} cores of {has}")
     typer.echo(f"median / 90th percentile of {repeats} runs in ms per batch, after {warmup} not counted")
-    screen = Console(highlight=False)
+    screen = Console(highlight=False, markup=False)
     # A file or pipe has no width to fit, and a folded table is hard to read for a program.
-    (screen if screen.is_terminal else Console(width=250, highlight=False)).print(_table(timings))
+    (screen if screen.is_terminal else Console(width=250, highlight=False, markup=False)).print(_table(timings))
     for line in _not_measured(plan.refused):
         typer.echo(line)
     if facts["load"] is not None and facts["load"] > _BUSY * facts["cores"]:

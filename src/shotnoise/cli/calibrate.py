@@ -78,6 +78,7 @@ def calibrate(
     why not; where they cannot, there is no profile without --force, and the exit status is 1.
     """
     from shotnoise.sensor.foreign import import_profile
+    from shotnoise.sensor.profile import profile_place
 
     given = {"--black and --flat": bool(black or flat), "--emva": emva is not None, "--import": table is not None}
     if sum(given.values()) != 1:
@@ -93,6 +94,7 @@ def calibrate(
     idle = {} if black or flat else frames_only | (measuring_only if table is not None else {})
     if useless := [name for name, value in idle.items() if value]:
         raise typer.BadParameter(f"{', '.join(useless)} would change nothing with {'--emva' if emva else '--import'}")
+    profile_place(output)  # now, not when all is measured
     if table is not None:
         imported = import_profile(table, camera=camera)
         imported.save(output)
@@ -100,7 +102,7 @@ def calibrate(
             messages.print(f"warning: {warning}")
         typer.echo(json.dumps(_facts(None, imported, output, None), indent=2) if as_json else str(output))
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     folder = report or output.with_name(output.name.removesuffix(".yaml").removesuffix(".profile") + ".report")
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as bars:
 
@@ -144,8 +146,8 @@ def calibrate(
         typer.echo(json.dumps(_facts(found, profile, written, page), indent=2))
     else:
         if found.fits:
-            screen = Console(highlight=False)
-            (screen if screen.is_terminal else Console(width=150, highlight=False)).print(_table(found))
+            screen = Console(highlight=False, markup=False)
+            (screen if screen.is_terminal else Console(width=150, highlight=False, markup=False)).print(_table(found))
         for path in (written, page):
             if path is not None:
                 typer.echo(str(path))

@@ -35,7 +35,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    screen = Console(highlight=False)
+    screen = Console(highlight=False, markup=False)  # [train] is no style
     screen.print(
         f"shotnoise {found['shotnoise']} on Python {found['python']}, {found['system']}, {found['cores']} cores"
     )

@@ -40,10 +40,13 @@ def estimate(
     from shotnoise.images import READABLE, list_pictures
     from shotnoise.images.raw import RAW_EXTENSIONS, HeaderlessLayout
     from shotnoise.sensor.file_noise import RawNoise, noise_of_file, profile_of_frames
+    from shotnoise.sensor.profile import profile_place
     from shotnoise.sensor.published import open_profile
 
     if iso is not None and profile is None:
         raise typer.BadParameter("only a profile depends on the ISO: give --profile too", param_hint="'--iso'")
+    if output is not None:
+        profile_place(output)  # now, not when all is measured
     known = None if profile is None else open_profile(profile)
     lies = None if layout is None else HeaderlessLayout.load(layout)
     messages = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

@@ -81,10 +81,14 @@ def evaluate(
     """
     from shotnoise.engines import Ensemble
     from shotnoise.errors import ModelError
-    from shotnoise.evaluation import ModelUnderTest, get_protocol, write_csv, write_json
+    from shotnoise.evaluation import ModelUnderTest, check_result, get_protocol, write_csv, write_json
     from shotnoise.evaluation import evaluate as run
 
-    messages = Console(stderr=True, highlight=False)
+    messages = Console(stderr=True, highlight=False, markup=False)
+    for file in (json_file, csv_file):
+        made = save_pictures is not None and file is not None and save_pictures in Path(file).parents
+        if file is not None and file != "-" and not made:
+            check_result(Path(file))
     protocols = [
         rules.changed(
             repeats=repeats, padding=padding, seed=seed if rules.simulated else None, metrics=judged, level=level
@@ -108,7 +112,7 @@ def evaluate(
     if passes:
         protocols = [replace(rules, name=f"{rules.name}[{','.join(passes)}]") for rules in protocols]
     results: list[Evaluation] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
         for rules in protocols:
             task = progress.add_task(rules.name, total=None)
@@ -132,9 +136,9 @@ def evaluate(
         typer.echo(json.dumps(content, indent=2))
     else:
         typer.echo(f"{model}, engine {content['engine']['engine']}")
-        screen = Console(highlight=False)
+        screen = Console(highlight=False, markup=False)
         # A file or pipe has no width to fit, and a folded table is hard to read for a program.
-        (screen if screen.is_terminal else Console(width=250, highlight=False)).print(_table(results))
+        (screen if screen.is_terminal else Console(width=250, highlight=False, markup=False)).print(_table(results))
         for result in results:
             typer.echo(f"{result.protocol.name}: {result.folder}{_told(result, under_test)}")
         if json_file is not None:

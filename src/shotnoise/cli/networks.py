@@ -67,7 +67,7 @@ def networks(
             str(row["name"]), f"{row['parameters']:,}", f"{row['gmacs_256']:.2f}", str(row["channels"]),
             str(row["level"]), str(row["multiple"]), f"{row['summary']} ({row['source']})",
         )  # fmt: skip
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
     typer.echo(
         "ch: channels; level: noise level input; x: height and width must be multiples of it (tools pad for you)"
     )
@@ -82,8 +82,8 @@ def _compare(shape: str, csv_file: Path | None, as_json: bool) -> None:
         size = parse_shape(shape)
     except RecipeError as error:
         raise typer.BadParameter(str(error), param_hint="--cost") from None
-    messages = Console(stderr=True, highlight=False)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    messages = Console(stderr=True, highlight=False, markup=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task("")
         rows = compare(
@@ -95,9 +95,9 @@ def _compare(shape: str, csv_file: Path | None, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"shape": list(size), "networks": [asdict(row) for row in rows]}, indent=2))
         return
-    screen = Console(highlight=False)
+    screen = Console(highlight=False, markup=False)
     # A file or pipe has no width to fit, and a folded table is hard to read for a program.
-    (screen if screen.is_terminal else Console(width=250, highlight=False)).print(_table(shape, rows))
+    (screen if screen.is_terminal else Console(width=250, highlight=False, markup=False)).print(_table(shape, rows))
     typer.echo(
         "MAC: multiply-accumulates of convolutions and products, per pixel of the size asked for; memory: activations "
         "at the peak, float32, layer by layer, without weights; field: pixels on a side that one result depends on; "

@@ -71,7 +71,7 @@ def pack(
     """
     from shotnoise.store import pack as pack_pictures
 
-    messages = Console(stderr=True, highlight=False)
+    messages = Console(stderr=True, highlight=False, markup=False)
     columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task("packing", total=None)
@@ -113,8 +113,10 @@ def _noise(text: str) -> dict[str, Any]:
     """A noise model in the words of a recipe, or the file or name of a noise profile."""
     import yaml
 
+    from shotnoise.recipe import plain_yaml
+
     try:
-        value = yaml.safe_load(text)
+        value = plain_yaml(text)
     except yaml.YAMLError:
         value = None
     if isinstance(value, dict) and isinstance(value.get("name"), str):

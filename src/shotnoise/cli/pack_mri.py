@@ -41,7 +41,7 @@ def pack_mri(
     from shotnoise.store.volumes import pack_volumes
 
     first, stop = _range(slices)
-    messages = Console(stderr=True, highlight=False)
+    messages = Console(stderr=True, highlight=False, markup=False)
     columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task("packing", total=None)

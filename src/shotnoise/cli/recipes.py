@@ -32,5 +32,5 @@ def recipes(
     table.add_column("what for")
     for recipe in loaded:
         table.add_row(recipe.name, f"{recipe.training.steps:,}", f"{recipe.title} ({recipe.network.name})")
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
     typer.echo("shotnoise recipes NAME prints one; its header says command, cost, expected number and source")

@@ -63,7 +63,8 @@ def report(
         _about_run(before, [name for name, value in given.items() if value is not None], output, as_json)
         return
     sigma, profile = noise_told(level)
-    pages = [] if output is None and as_json else [output or after.with_name(f"{after.stem}_report.html")]
+    # Not with_name, which refuses '.': that AFTER is no file is better said below.
+    pages = [] if output is None and as_json else [output or after.parent / f"{after.stem}_report.html"]
     for path, endings in (*((page, (".html", ".htm")) for page in pages), (picture, (".png",))):
         if path is not None and path.suffix.lower() not in endings:
             raise PictureError(f"{shown(path)}: ends in '{path.suffix}'; expected {endings[0]}: choose such a name")
@@ -107,6 +108,8 @@ def _about_run(folder: Path, given: list[str], output: Path | None, as_json: boo
 
     if not is_run(folder):
         what = "a folder without recipe.yaml" if folder.is_dir() else "one file"
+        if not folder.exists():
+            raise PictureError(f"{shown(folder)}: does not exist; expected a run folder, or BEFORE and AFTER")
         raise PictureError(
             f"{shown(folder)}: {what} alone; expected a run folder, or BEFORE and AFTER: name both files"
         )

@@ -53,7 +53,7 @@ def submit(
     from shotnoise.evaluation import ModelUnderTest, open_challenge, write_json
     from shotnoise.evaluation import submit as run
 
-    messages = Console(stderr=True, highlight=False)
+    messages = Console(stderr=True, highlight=False, markup=False)
     challenge = open_challenge(benchmark, data, level)
     under_test = ModelUnderTest(model, engine, network=network, ensemble=ensemble, samples=samples, seed=seed)
     card = under_test.card
@@ -72,7 +72,8 @@ def submit(
         **{key: value for key, value in under_test.describe().items() if key in ("ensemble", "samples", "seed")},
     }
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task(benchmark, total=None)

@@ -90,7 +90,7 @@ def synthesize(
         jpeg=None if jpeg is None else _qualities(jpeg),
         frame=frame,
     )
-    messages = Console(stderr=True, highlight=False)
+    messages = Console(stderr=True, highlight=False, markup=False)
     columns = (TextColumn("making noise"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task("noise", total=None)
@@ -106,13 +106,15 @@ def synthesize(
             overwrite=overwrite,
             made_by={
                 "noise": noise,
-                "renderer": renderer,
+                "renderer": renderer if rgb2raw is None else [str(part) for part in (rgb2raw, ccm, raw2rgb)],
                 "domain": "raw" if raw else "srgb",
                 "pair": pair,
                 "smooth": smooth,
                 "resize": resize,
                 "jpeg": jpeg,
+                "frame": frame,
                 "crop": crop,
+                "bits": int(bits),
                 "seed": seed,
             },
             progress=lambda done, total: progress.update(task, completed=done, total=total),
@@ -141,6 +143,7 @@ def _noise(text: str) -> "NoiseModel":
     import yaml
 
     from shotnoise.noise import NOISE
+    from shotnoise.recipe import plain_yaml
 
     options: dict[str, Any]
     if text in ("sidd", "dnd", "brooks"):
@@ -149,7 +152,7 @@ def _noise(text: str) -> "NoiseModel":
         options = {"name": "poisson-gaussian", "k": numbers[0], "s2": numbers[1]}
     elif text.lstrip().startswith("{"):
         try:
-            options = yaml.safe_load(text)
+            options = plain_yaml(text)
         except yaml.YAMLError:
             options = {}
         if not isinstance(options.get("name"), str):

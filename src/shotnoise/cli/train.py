@@ -35,7 +35,7 @@ def train(
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
     stop_at: Annotated[
-        int | None, typer.Option(metavar="STEP", help="End at this step of the schedule, to be resumed later.")
+        int | None, typer.Option(metavar="STEP", min=1, help="End at this step of the schedule, to be resumed later.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="How many processes, one device each.")] = 1,
@@ -75,7 +75,7 @@ def train(
             many = "1 device of {} samples" if devices == 1 else f"{devices} devices of {{}} samples each"
             typer.echo(f"{many.format(before.training.batch)}: {_changes(before, loaded)}", err=True)
         folder = output or Path("runs") / loaded.name.replace("/", "-")
-    screen = Console(stderr=True)
+    screen = Console(stderr=True, markup=False)
     columns = (
         TextColumn("{task.fields[step]}"), BarColumn(), TimeElapsedColumn(), TextColumn("to go"),
         TimeRemainingColumn(), TextColumn("loss {task.fields[loss]}  {task.fields[psnr]}"),
@@ -102,21 +102,26 @@ def train(
             )
         except KeyboardInterrupt:
             if (folder / PAGE).exists():
-                typer.echo(f"{folder / PAGE} shows how it went; shotnoise train --resume {folder} goes on", err=True)
+                onward = commands(folder, "", loaded.model_dump(), finished=False, processes=devices)[0].line
+                go_on = f"; {onward} goes on" if (folder / "last.ckpt").exists() else ""
+                typer.echo(f"{folder / PAGE} shows how it went{go_on}", err=True)
             raise
-    known = not math.isnan(run.ssim)
+    known, validated = not math.isnan(run.ssim), run.best.exists()
     if as_json:
-        scores = {"psnr": run.psnr, "ssim": run.ssim if known else None}
+        scores = {"psnr": run.psnr if math.isfinite(run.psnr) else None, "ssim": run.ssim if known else None}
         page = None if run.summary is None else str(run.summary)
-        places = {"run": str(run.folder), "best": str(run.best), "summary": page}
+        places = {"run": str(run.folder), "best": str(run.best) if validated else None, "summary": page}
         typer.echo(json.dumps({**places, "step": run.step, **scores}))
     else:
         ssim = f", SSIM {run.ssim:.4f}" if known else ""
-        typer.echo(f"{run.folder}: step {run.step:,}, best validation {run.psnr:.2f} dB{ssim}")
+        best = f"best validation {run.psnr:.2f} dB{ssim}" if validated else "before its first validation"
+        typer.echo(f"{run.folder}: step {run.step:,}, {best}")
         if run.summary is not None:
             typer.echo(f"how it went: {run.summary}")
-        onward = commands(run.folder, run.kind, loaded.model_dump(), finished=run.step >= loaded.training.steps)
-        for number, command in enumerate(onward):
+        finished = run.step >= loaded.training.steps
+        next_ones = commands(run.folder, run.kind, loaded.model_dump(), finished=finished, processes=devices)
+        # Without weights that were validated there is nothing to measure, try or export.
+        for number, command in enumerate(one for one in next_ones if validated or one.verb == "train"):
             typer.echo(f"{'      ' if number else 'next: '}{command.line}")
 
 

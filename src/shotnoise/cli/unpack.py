@@ -21,7 +21,7 @@ def unpack(
     """Write the pictures of a store, or of SIDD's .mat files, as PNG files; floating-point ones as TIFF."""
     from shotnoise.store import unpack as unpack_pictures
 
-    messages = Console(stderr=True, highlight=False)
+    messages = Console(stderr=True, highlight=False, markup=False)
     columns = (TextColumn("unpacking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task("unpacking", total=None)

@@ -5,7 +5,7 @@ from shotnoise.evaluation.model import ModelUnderTest
 from shotnoise.evaluation.pictures import PADDINGS
 from shotnoise.evaluation.protocol import Protocol, find_pictures
 from shotnoise.evaluation.protocols import PROTOCOLS, get_protocol
-from shotnoise.evaluation.report import Evaluation, PictureScore, read_scores, write_csv, write_json
+from shotnoise.evaluation.report import Evaluation, PictureScore, check_result, read_scores, write_csv, write_json
 from shotnoise.evaluation.run import evaluate
 from shotnoise.evaluation.submission import Submission, submit
 from shotnoise.metrics import METRICS, Metrics, luma, psnr, quantise, ssim
@@ -21,6 +21,7 @@ __all__ = [
     "PictureScore",
     "Protocol",
     "Submission",
+    "check_result",
     "evaluate",
     "find_pictures",
     "get_protocol",

@@ -109,7 +109,7 @@ def find_pairs(data: Path) -> tuple[Path, list[Path]]:
 
 def has_pairs(data: Path) -> bool:
     """Whether there are folders as :func:`find_pairs` wants them."""
-    return bool(_named(data, _NOISY) and _named(data, _CLEAN))
+    return data.is_dir() and bool(_named(data, _NOISY) and _named(data, _CLEAN))
 
 
 def _folders(data: Path) -> tuple[Path, Path]:

@@ -16,7 +16,7 @@ from shotnoise.errors import ModelError, StoreError
 from shotnoise.evaluation.protocol import Protocol, Told
 from shotnoise.sensor.law import NoiseLaw
 
-__all__ = ["Evaluation", "PictureScore", "read_scores", "told_in_words", "write_csv", "write_json"]
+__all__ = ["Evaluation", "PictureScore", "check_result", "read_scores", "told_in_words", "write_csv", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,14 @@ def read_scores(path: Path) -> list[Score]:
         raise ModelError(
             f"{path}: not a file of `shotnoise evaluate --json` ({type(error).__name__}: {error})"
         ) from None
+
+
+def check_result(path: Path) -> None:
+    """Refuse, before hours of measuring, a file that :func:`write_json` or :func:`write_csv` could not write."""
+    if path.is_dir():
+        raise StoreError(f"{path}: is a folder; expected the name of a file to write")
+    if not path.parent.is_dir():
+        raise StoreError(f"{path}: there is no folder {path.parent}; make it first, or write somewhere else")
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -118,5 +118,8 @@ def _measure(
 def _save(folder: Path, name: str, **pictures: npt.NDArray[np.uint8]) -> None:
     for kind, pixels in pictures.items():
         path = folder / kind / (name if name.lower().endswith(".png") else f"{name}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path}: its folder cannot be made ({error.strerror}); choose another place") from None
         save_image(pixels, path)

@@ -165,7 +165,9 @@ def _facts(path: Path, changed: int) -> dict[int, Facts]:
         raise StoreError(f"{path}: cannot be used ({error}); expected a table of {', '.join(_COLUMNS)}") from None
 
 
-def _fact(row: dict[str, str]) -> Facts:
+def _fact(row: dict[str, Any]) -> Facts:
+    if None in row.values():
+        raise ValueError(f"the line of image {row['image']} is short")
     pattern = row.get("pattern", "RGGB").strip().upper()
     if pattern not in PATTERNS:
         raise ValueError(f"pattern '{pattern}' of image {row['image']} is none of {', '.join(PATTERNS)}")

@@ -7,7 +7,7 @@ stands beside them in ``submission.json``; another model, or other options, neve
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -137,13 +137,13 @@ def submit(
         overwrite: begin anew instead, whatever is there.
         progress: called with (done, total) after each block.
     """
-    _claim(out, origin, overwrite)
     total = len(challenge.names)
+    _claim(out, origin, [challenge.place(out, index) for index in range(total)] if overwrite else None)
     told: list[str] = []
     denoised = 0
     for index in range(total):
         place = challenge.place(out, index)
-        if overwrite or not _is_there(place, challenge, index):
+        if not _is_there(place, challenge, index):
             block = challenge.block(index)
             start = time.perf_counter()
             clean = denoise(block.noisy, block.told)
@@ -163,9 +163,16 @@ def submit(
     return Submission(total, denoised, finished.seconds, tuple(told), tuple(challenge.bundle(finished, out)))
 
 
-def _claim(out: Path, origin: Mapping[str, Any], overwrite: bool) -> None:
-    """Refuse a folder with something else in it, and write down what is coming."""
-    path = out / MANIFEST
+def _claim(out: Path, origin: Mapping[str, Any], stale: Sequence[Path] | None) -> None:
+    """Refuse a folder with something else in it, and write down what is coming.
+
+    Args:
+        out: the folder.
+        origin: of what is coming.
+        stale: files to delete, as everything begins anew: a run that is stopped now must not find them when it goes on;
+            None: nothing is to be lost.
+    """
+    path, overwrite = out / MANIFEST, stale is not None
     if out.exists() and not out.is_dir():
         raise StoreError(f"{out}: is a file; expected a folder for the results")
     if path.is_file() and not overwrite:
@@ -189,8 +196,10 @@ def _claim(out: Path, origin: Mapping[str, Any], overwrite: bool) -> None:
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for file in stale or ():
+            file.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{out}: cannot be made ({error.strerror}); choose another place") from None
+        raise StoreError(f"{out}: cannot be written ({error.strerror}); choose another place") from None
     write_json(path, dict(origin))
 
 

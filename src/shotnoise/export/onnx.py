@@ -84,8 +84,8 @@ def export(
     require("onnxscript", "export", "writing ONNX")
     target = check_target(path, overwrite)
     net, card = load_with_card(model, network=network)
-    if size is not None and any(side % net.multiple for side in size):
-        raise ModelError(f"size {size[0]}x{size[1]}: this network needs multiples of {net.multiple}")
+    if size is not None and any(side < 1 or side % net.multiple for side in size):
+        raise ModelError(f"size {size[0]}x{size[1]}: this network needs multiples of {net.multiple}; give such a size")
     if kspace and (card is None or card.kind != "mri" or size is not None):
         what = "a fixed size" if size is not None else "a model that is not for MRI"
         raise ModelError(f"{model}: kspace is asked for with {what}; expected an MRI model of free size, leave one out")
@@ -218,8 +218,13 @@ def _compare_kspace(network: Network, content: bytes) -> tuple[float, tuple[tupl
             image = network(given["noisy"])[:, :, :height, :width]
             expected = put_back(image, given["spectrum"], given["measured"]).numpy()
         found = opened.run(None, {name: value.numpy() for name, value in given.items()})[0]
-        worst = max(worst, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
+        worst = float(np.maximum(worst, _difference(found, expected)))
     return worst, sizes
+
+
+def _difference(found: Array, expected: Array) -> float:
+    """The largest one, of values above 1 as a share of the largest; NaN where one is no number."""
+    return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
 
 
 def _times(factor: int, dimension: Any) -> Any:
@@ -251,7 +256,7 @@ def _compare(network: Network, content: bytes, card: Card) -> tuple[float, tuple
         with torch.no_grad():
             expected = network(given["noisy"], given.get("level"), given.get("z")).numpy()
         found = opened.run(None, {name: value.numpy() for name, value in given.items()})[0]
-        worst = max(worst, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
+        worst = float(np.maximum(worst, _difference(found, expected)))
     return worst, sizes
 
 

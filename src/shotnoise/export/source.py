@@ -60,6 +60,11 @@ def check_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
         raise ModelError(f"{target}: expected a file name that ends in .onnx")
     if target.exists() and not overwrite:
         raise ModelError(f"{target}: exists already; pass --overwrite or another name")
+    if target.is_dir():
+        raise ModelError(f"{target}: is a folder; expected the name of a file to write")
+    above = next(folder for folder in target.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ModelError(f"{target}: {above} is no folder that may be written to; choose another place")
     return target
 
 
@@ -77,16 +82,19 @@ def content_of(proto: Any, card: Card) -> bytes:
 
 def write_model(content: bytes, target: Path) -> None:
     """Write a model file: whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".onnx")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=".onnx")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise ModelError(f"{target}: cannot be written ({error.strerror}); choose another place") from None
 
 
 def session(content: bytes, *, threads: int = 0) -> Any:

@@ -10,6 +10,7 @@ bytes there, but those cameras that point from inside the note to the old place 
 """
 
 import struct
+import sys
 from dataclasses import dataclass, field
 from fractions import Fraction
 from io import BytesIO
@@ -162,7 +163,7 @@ def attach(file: BinaryIO, block: bytes) -> None:
     page_layout, offset = _header(file)
     if page_layout != layout:
         raise ValueError("the file is a BigTIFF")
-    page = _read_directory(file, layout, offset)
+    page = _read_directory(file, layout, offset, most=sys.maxsize)  # our own file
     page.values.update({tag: value for tag, value in told.values.items() if tag in _TELLING})
     page.children = told.children
     end = file.seek(0, 2)
@@ -216,7 +217,9 @@ def with_settings(block: bytes | None, wanted: Settings) -> bytes:
         if iso >= 65535:
             values[_WIDE_ISO[0]] = _Value(4, 1, struct.pack(order + "I", min(iso, 2**32 - 1)))
     if wanted.exposure is not None and wanted.exposure != told.exposure:
-        fraction = Fraction(min(wanted.exposure, 4e9)).limit_denominator(1_000_000)
+        exposure = min(wanted.exposure, 4e9)
+        finest = min(1_000_000, int(4e9 / max(exposure, 1)))  # so that the numerator fits into 32 bits
+        fraction = Fraction(exposure).limit_denominator(finest)
         values[_EXPOSURE] = _Value(5, 1, struct.pack(order + "II", fraction.numerator, fraction.denominator))
     if values:
         page.children.setdefault(_EXIF, _Directory()).values.update(values)
@@ -267,7 +270,12 @@ def _header(source: BinaryIO) -> tuple[_Layout, int]:
 
 
 def _read_directory(
-    source: BinaryIO, layout: _Layout, offset: int, only: frozenset[int] | None = None, depth: int = 0
+    source: BinaryIO,
+    layout: _Layout,
+    offset: int,
+    only: frozenset[int] | None = None,
+    depth: int = 0,
+    most: int = _MOST_BYTES,
 ) -> _Directory:
     """A directory and the ones below it. Values that lie outside of the file are left out.
 
@@ -277,6 +285,7 @@ def _read_directory(
         offset: where the directory is.
         only: tags to read at this level; None for all.
         depth: levels above this one.
+        most: bytes of its values together.
     """
     directory = _Directory()
     inline = struct.calcsize(layout.offset)
@@ -291,6 +300,8 @@ def _read_directory(
         raise ValueError("a directory is cut off")
     total = 0
     for tag, kind, number, data in rows:
+        if tag in directory.children or tag in directory.values:
+            continue  # the first one counts: thousands that all lead to the same place would take for ever
         if tag in _CHILDREN:
             code = _INTEGERS.get(kind)
             if depth < 2 and number == 1 and code is not None:
@@ -299,7 +310,7 @@ def _read_directory(
         elif kind in _VALUE_SIZES and (only is None or tag in only):
             size = number * _VALUE_SIZES[kind]
             total += size
-            if total > _MOST_BYTES:
+            if total > most:
                 raise ValueError("its values are larger than any EXIF")
             if size > inline:
                 data = _read_at(source, struct.unpack(layout.order + layout.offset, data)[0], size)

@@ -5,6 +5,7 @@ tifffile is made for arrays: it hands out the samples as they are stored. What m
 """
 
 import math
+import struct
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -24,6 +25,9 @@ _PHOTOMETRIC, _ICC, _DNG_VERSION = 262, 34675, 50706
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _SENSOR = (32803, 34892)  # colour filter array, linear raw
 _JPEG = (6, 7, 33007)  # compressions whose decoder turns YCbCr into RGB
+_ROOM, _SMALL = 4, 2**20  # times as many pixels as its place has, and pixels, that a JPEG may say it holds
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG markers that state a size
+_SEGMENTS = 64  # of a JPEG before that
 _DEPTHS = (("b", 1), ("u", 8), ("u", 16), ("f", 16), ("f", 32), ("f", 64))  # kind and bits of a sample
 _PREMULTIPLIED, _ALPHA = 1, 2  # meanings of an extra sample; 0 is "not stated"
 
@@ -136,8 +140,35 @@ def _check_segments(page: "TiffPage", file: BinaryIO, max_pixels: int) -> None:
         raise PictureError(
             f"is a cut-off TIFF file: {expected - present} of {expected} pieces of the picture are missing"
         )
-    if page.is_tiled and page.tilewidth * page.tilelength > max_pixels:
+    if page.is_tiled and page.tilewidth * page.tilelength * page.tiledepth > max_pixels:
         raise PictureError(f"is a TIFF with tiles of {page.tilewidth} x {page.tilelength} pixels, more than the limit")
+    if page.compression in _JPEG:
+        high, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+        most = max(_ROOM * min(high, page.imagelength) * wide, _SMALL)
+        for offset, size in segments:
+            claimed = _jpeg_pixels(file, offset, offset + size)
+            if claimed > most:
+                raise PictureError(f"is a damaged TIFF file: a piece of it claims {claimed:,} pixels")
+
+
+def _jpeg_pixels(file: BinaryIO, at: int, end: int) -> int:
+    """How many a JPEG stream says it holds, for which its decoder takes memory; 0 where it will find no frame."""
+    file.seek(at)
+    if file.read(2) != b"\xff\xd8":
+        return 0
+    at += 2
+    for _ in range(_SEGMENTS):
+        file.seek(at)
+        head = file.read(9)
+        if at + 9 > end or len(head) < 9 or head[1] in (0xD9, 0xDA):
+            return 0
+        if head[0] != 0xFF or head[1] == 0xFF:
+            break
+        if head[1] in _FRAMES:
+            height, width = struct.unpack_from(">HH", head, 5)
+            return int(height * width)
+        at += 2 + struct.unpack_from(">H", head, 2)[0]
+    raise PictureError("is a damaged TIFF file: a JPEG in it does not begin like one")
 
 
 def _look_up(indices: npt.NDArray[Any], page: "TiffPage") -> npt.NDArray[Any]:

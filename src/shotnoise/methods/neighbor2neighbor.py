@@ -113,7 +113,10 @@ class Neighbor2Neighbor(Method):
         # below, where nothing was learned then (pytorch issue 112583).
         torch.clear_autocast_cache()
         first, second = neighbours(noisy, index)
-        difference = self.network(first, level).float() - second
+        told = level
+        if level is not None and level.shape[2:] == noisy.shape[2:]:  # a map, of which each pixel keeps its own
+            told = neighbours(level, index)[0]
+        difference = self.network(first, told).float() - second
         denoised_first, denoised_second = neighbours(denoised, index)
         fit = self.lambda1 * difference.square().mean()
         consistency = self.lambda2 * gamma * (difference - (denoised_first - denoised_second)).square().mean()

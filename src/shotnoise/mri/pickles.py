@@ -8,6 +8,7 @@ are looked at before one is made of them. Spectra are not looked at, as they are
 import math
 import os
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,7 +52,7 @@ class _FromBuffer(_Array):
         self.described = None
         if len(parts) >= 4 and parts[3] in ("C", "F") and all(part is None for part in parts[4:]):
             data, kind, shape, order = parts[:4]
-            self.described = (1, shape, kind, order == "F", bytes(data) if isinstance(data, bytearray) else data)
+            self.described = (1, shape, kind, order == "F", data)
 
 
 _STANDS_FOR: dict[tuple[str, str], type] = {
@@ -88,6 +89,15 @@ def read_pickle(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
 
 def _load(file: BinaryIO) -> Any:
     try:
+        # A place in the list of what was read; the reader makes that list as long as the largest one says.
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if any(
+            "PUT" in opcode.name and isinstance(place, int) and place > size
+            for opcode, place, _ in pickletools.genops(file)
+        ):
+            raise PictureError("is a damaged pickle; expected a pair of arrays")
+        file.seek(0)
         return _Reader(file).load()
     except (PictureError, OSError):
         raise
@@ -107,7 +117,7 @@ def _slices(first: object) -> npt.NDArray[np.uint8]:
         raise problem
     if not isinstance(shape, tuple) or len(shape) != _AXES or not all(type(side) is int and side > 0 for side in shape):
         raise problem
-    if not isinstance(data, bytes) or len(data) != math.prod(shape):
+    if not isinstance(data, bytes | bytearray) or len(data) != math.prod(shape):
         raise PictureError(f"its slices are said to be {shape}, and it does not hold as many numbers; it is damaged")
     return np.frombuffer(data, np.uint8).reshape(shape, order="F" if by_columns else "C")
 

@@ -293,7 +293,8 @@ def _files(frames: str | Sequence[str]) -> list[Path]:
         folder = Path(frames)
         if folder.is_dir():
             kinds = {*RAW_EXTENSIONS, ".npy"}
-            found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
+            paths = (path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.name[0] != ".")
+            found = sorted(path for path in paths if path.is_file())
             if not found:
                 raise RecipeError(f"{folder}: has no RAW files and no .npy arrays; expected dark frames")
             return found

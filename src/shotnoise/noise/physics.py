@@ -94,9 +94,10 @@ class Physics(NoiseModel):
                     "take rounding: false and no bias"
                 )
         else:
-            if iso is not None:
+            if iso is not None or iso_draw != "log":
+                name = "iso_draw" if iso is None else "iso"
                 raise RecipeError(
-                    "noise.iso goes with noise.profile; with a camera the gain says it: gain: [low, high]"
+                    f"noise.{name} goes with noise.profile; with a camera the gain says it: gain: [low, high]"
                 )
             self._source = _Cameras(_cameras(camera, parameters, gain), self.normal)
 

@@ -95,8 +95,11 @@ class PoissonGaussian(NoiseModel):
             raise RecipeError("noise.electrons and noise.s2 both say how large the read noise is; give one of them")
         if shot not in ("poisson", "gaussian"):
             raise RecipeError(f"noise.shot is '{shot}'; expected poisson or gaussian")
-        if iso is not None and profile is None:
-            raise RecipeError("noise.iso goes with noise.profile: without a profile an ISO says nothing about noise")
+        if profile is None and (iso is not None or iso_draw != "log"):
+            name = "iso_draw" if iso is None else "iso"
+            raise RecipeError(
+                f"noise.{name} goes with noise.profile: without a profile an ISO says nothing about noise"
+            )
         if pedestal is not None and pedestal < 0:
             raise RecipeError(f"noise.pedestal is {pedestal}; expected a share of the range from black to white, >= 0")
         self._parameters: _Parameters

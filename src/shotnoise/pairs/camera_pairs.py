@@ -89,6 +89,11 @@ class ScenePair:
             raise RecipeError(
                 f"RAW of {_size(raw)} beside a picture of {_size(rgb)}; expected HxW or HxWx1, and HxWx3 of one scene"
             )
+        if raw.dtype.kind != "f" or (rgb.dtype.kind != "f" and rgb.dtype != np.uint8):
+            raise RecipeError(
+                f"RAW of {raw.dtype} beside a picture of {rgb.dtype}; expected floating point where 1 is white, of the "
+                "picture also uint8: divide by white, less black"
+            )
         if pattern not in PATTERNS:
             raise RecipeError(f"its pattern is {pattern!r}; expected one of {', '.join(PATTERNS)}")
         row, column = sites(pattern)[0]
@@ -136,9 +141,9 @@ class CameraPairs(_RawAndPicture):
         self._crops = Crops(pictures, crop=crop // 2 + augment, augment=False)
 
     @classmethod
-    def largest_crop(cls, side: int) -> int:
+    def largest_crop(cls, shape: Sequence[int], options: Mapping[str, Any]) -> int:
         """In pixels, of so many cells, with the one that turning costs."""
-        return 2 * (side - 1)
+        return 2 * (min(shape[1:]) - 1)
 
     @classmethod
     def open(cls, folder: Path) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from shotnoise.noise import NoiseModel
 __all__ = ["Crops", "Noisy", "Place", "add_noise", "posed", "single_level"]
 
 _log = logging.getLogger(__name__)
+_MOSAIC = 4  # planes; two mosaics on top of each other have twice as many
 
 
 class Place(NamedTuple):
@@ -45,13 +46,18 @@ class Crops:
         pictures: (C, H, W) uint8, uint16 or float32; views into a store will do. Those smaller than a crop are left
             out.
         crop: side of the window.
-        augment: use the eight turns and mirrors of a square.
+        augment: use the eight turns and mirrors of a square; not of planes of a mosaic.
         grid: windows begin at rows and columns that are multiples of this.
     """
 
     def __init__(self, pictures: Sequence[npt.NDArray[np.generic]], *, crop: int, augment: bool, grid: int = 1) -> None:
         if crop < 1:
             raise RecipeError(f"pairs.crop is {crop}; expected a side in pixels")
+        if augment and any(picture.shape[0] % _MOSAIC == 0 for picture in pictures):
+            raise RecipeError(
+                "pairs.augment turns pictures in ways that do not leave the planes of a mosaic RGGB; set "
+                "pairs.augment: false, or use pairs: raw or stored, which know the others"
+            )
         self.pictures = [p for p in pictures if min(p.shape[1:]) >= crop]
         if not self.pictures:
             raise RecipeError(

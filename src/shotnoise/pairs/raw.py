@@ -1,7 +1,7 @@
 """RAW samples: packed planes of a sensor, simulated noise of a known law, and the transform that removes the ISO."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -75,9 +75,9 @@ class RawPlanes(PairSource):
         return turned(window, generator) if self.augment else window
 
     @classmethod
-    def largest_crop(cls, side: int) -> int:
+    def largest_crop(cls, shape: Sequence[int], options: Mapping[str, Any]) -> int:
         """With the pixel that turning costs."""
-        return side - 1
+        return min(shape[1:]) - 1
 
     def draw(self, generator: torch.Generator) -> Sample:
         """One noisy crop and its clean original, both as the network sees them."""
@@ -118,9 +118,9 @@ class UnprocessedPictures(RawPlanes):
     picture_channels: ClassVar[int | None] = 3
 
     @classmethod
-    def largest_crop(cls, side: int) -> int:
+    def largest_crop(cls, shape: Sequence[int], options: Mapping[str, Any]) -> int:
         """Of a plane, which is half as wide as the picture."""
-        return side // 2
+        return min(shape[1:]) // 2
 
     def _cut(self, pictures: Sequence[npt.NDArray[np.generic]]) -> Crops:
         return Crops(pictures, crop=2 * self.crop, augment=self.augment)

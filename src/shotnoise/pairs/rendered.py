@@ -1,8 +1,8 @@
 """Display pictures with the noise of a camera: made in RAW, and developed with it."""
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -75,9 +75,9 @@ class RenderedPictures(PairSource):
         self._crops = Crops(pictures, crop=math.ceil(widest / resize), augment=augment)
 
     @classmethod
-    def largest_crop(cls, side: int) -> int:
+    def largest_crop(cls, shape: Sequence[int], options: Mapping[str, Any]) -> int:
         """Of RAW, whose planes are half as wide; smaller still where pictures are made smaller."""
-        return side // 2
+        return min(shape[1:]) // 2
 
     def draw(self, generator: torch.Generator) -> Sample:
         """One noisy crop and the clean one."""

@@ -78,9 +78,9 @@ class PairSource(ABC):
         return cls.arrays
 
     @classmethod
-    def largest_crop(cls, side: int) -> int:
-        """The largest `crop` that it can cut from pictures with this shorter side."""
-        return side
+    def largest_crop(cls, shape: Sequence[int], options: Mapping[str, Any]) -> int:
+        """The largest `crop` that it can cut from a picture of this shape, (C, H, W), if it is given these options."""
+        return min(shape[1:])
 
     @classmethod
     def held_out(cls, crop: int) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """Noise that came with the data: pairs of a noisy and a clean picture, as they lie in a store or in two folders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -80,6 +80,11 @@ class StoredPairs(PairSource):
             _check_low(pictures, low, crop, self.channels)
         self.turn = augment and self.channels == _MOSAIC
         self._crops = Crops(pictures, crop=crop + self.turn, augment=augment and not self.turn, grid=low or 1)
+
+    @classmethod
+    def largest_crop(cls, shape: Sequence[int], options: Mapping[str, Any]) -> int:
+        """With the pixel that turning a mosaic costs."""
+        return min(shape[1:]) - (shape[0] == 2 * _MOSAIC and bool(options.get("augment", False)))
 
     def draw(self, generator: torch.Generator) -> Sample:
         """One crop of both."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from shotnoise.errors import PictureError
 from shotnoise.images import Image
 from shotnoise.images._exif import turn
+from shotnoise.images.raw._dng_tags import floats
 from shotnoise.images.raw.bayer import Pattern, sites, split
 from shotnoise.images.raw.dng import XYZ_TO_SRGB
 from shotnoise.images.raw.frame import RawFrame
@@ -28,6 +29,7 @@ Float = npt.NDArray[np.float32]
 Size = Literal["half", "full"]
 
 _BASELINE_EXPOSURE = 50730
+_FRACTIONS = (5, 10)  # kinds of a tag
 _BAND = 128  # rows
 _LADDER = np.linspace(0, 1, 65536, dtype=np.float32)
 _DARKEST, _BRIGHTEST = 0.001, 0.95  # counts of the gray-world estimate: neither noise alone nor saturated
@@ -59,8 +61,8 @@ class Look:
         least = min(balance)
         red, green, blue = (factor / least for factor in balance)
         exposure = frame.tags.get(_BASELINE_EXPOSURE)
-        if exposure is not None and exposure.value[1]:
-            stops += exposure.value[0] / exposure.value[1]
+        if exposure is not None and exposure.kind in _FRACTIONS:
+            stops += float(np.nan_to_num(floats(exposure)[:1]).sum())
         return cls((red, green, blue), _to_srgb(frame.xyz_to_camera), 2.0 ** min(max(stops, -20.0), 20.0))
 
     def brighter(self, stops: float) -> Self:

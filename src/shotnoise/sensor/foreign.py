@@ -19,6 +19,7 @@ from shotnoise.sensor.profile import (
     Entry,
     IsoLaw,
     NoiseProfile,
+    PlainLoader,
     PlaneLaws,
     Provenance,
     SourceFile,
@@ -49,14 +50,14 @@ def import_profile(path: str | os.PathLike[str], *, camera: str | None = None) -
 
     Args:
         path: the file.
-        camera: which one, for a file that holds several: model, or maker and model.
+        camera: which one, for a file that holds several: model, or maker and model. For others the name of the model.
 
     Raises:
         ProfileError: not a known table, damaged, or it does not hold that camera.
     """
     file = Path(path)
     if is_raw(file):
-        return _dng(file)
+        return _dng(file, camera)
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -70,7 +71,8 @@ def import_profile(path: str | os.PathLike[str], *, camera: str | None = None) -
     if "k_shot" in values or "b_read" in values:
         return _pipeline(str(path), values, source, camera)
     if "version" in values:
-        return NoiseProfile.load(path)
+        profile = NoiseProfile.load(path)
+        return profile if camera is None else profile.model_copy(update={"camera": Camera(model=camera)})
     raise ProfileError(
         f"{path}: is no known noise table; expected the YAML of the published RAW pipeline (with k_shot and b_read), "
         "noiseprofiles.json of darktable, a DNG or a profile of shotnoise"
@@ -101,14 +103,14 @@ def profile_from_polynomials(
     return NoiseProfile(laws={"all": laws}, iso_range=iso_range, **details)
 
 
-def _dng(path: Path) -> NoiseProfile:
+def _dng(path: Path, camera: str | None) -> NoiseProfile:
     frame = open_raw(path)
     if frame.noise is None:
         raise ProfileError(f"{path}: has no NoiseProfile; `shotnoise estimate {path.name} -o` measures one")
     return NoiseProfile.from_dng_tag(
         frame.noise,
         iso=frame.iso,
-        camera=Camera(make=frame.make, model=frame.model),
+        camera=Camera(model=camera) if camera else Camera(make=frame.make, model=frame.model),
         name=path.name,
         pattern=frame.pattern,
         black=frame.black,
@@ -116,7 +118,7 @@ def _dng(path: Path) -> NoiseProfile:
     )
 
 
-class _PipelineLoader(yaml.SafeLoader):
+class _PipelineLoader(PlainLoader):
     """Plain values, and Python tuples as lists: the only tag that the published pipeline writes."""
 
 
@@ -144,6 +146,9 @@ def _pipeline(path: str, values: dict[Any, Any], source: SourceFile, camera: str
         entries.append(_entry(path, float(iso[1]), k, s2))
     if not entries:
         raise ProfileError(f"{path}: has no measurements; expected one for each ISO beside k_shot and b_read")
+    isos = [entry.iso for entry in entries]
+    if twice := [iso for iso in isos if iso is not None and isos.count(iso) > 1]:
+        raise ProfileError(f"{path}: has several measurements of ISO {twice[0]:g}; keep one for each ISO")
     warnings = [_MIXED, _VARIANCE]
     profile = profile_from_polynomials(
         laws["k_shot"],
@@ -186,7 +191,7 @@ def _darktable(path: str, content: bytes, source: SourceFile, camera: str | None
     entries = []
     try:
         rows = [(float(row["iso"]), row["a"], row["b"]) for row in cameras[wanted] if not row.get("skip")]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ProfileError(f"{path}: {' '.join(wanted)} has a damaged row ({error}); expected iso, a and b") from None
     for iso, group in itertools.groupby(sorted(rows, key=lambda row: row[0]), key=lambda row: row[0]):
         pairs = [
@@ -218,8 +223,8 @@ def _chosen(path: str, names: list[tuple[str, str]], camera: str | None) -> tupl
 
 def _entry(path: str, iso: float, k: float, s2: float) -> Entry:
     """With variances below zero set to zero and named."""
-    if k <= 0 or iso <= 0:
-        raise ProfileError(f"{path}: ISO {iso:g} has the gain {k:g}; expected both above 0")
+    if k <= 0 or not (iso > 0 and math.isfinite(iso)):
+        raise ProfileError(f"{path}: ISO {iso:g} has the gain {k:g}; expected both finite and above 0")
     if s2 < 0:
         return Entry(iso=iso, k=k, s2=0.0, s2_free=s2, flags=("the variance without light was negative",))
     return Entry(iso=iso, k=k, s2=s2)

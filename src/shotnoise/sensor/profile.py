@@ -9,6 +9,7 @@ import math
 import os
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,19 @@ from shotnoise.errors import ProfileError
 from shotnoise.images.raw.bayer import PLANES, Pattern
 from shotnoise.sensor.law import NoiseLaw
 
-__all__ = ["Camera", "Entry", "IsoLaw", "LogLaw", "NoiseProfile", "PlaneLaws", "Provenance", "SourceFile", "read_yaml"]
+__all__ = [
+    "Camera",
+    "Entry",
+    "IsoLaw",
+    "LogLaw",
+    "NoiseProfile",
+    "PlainLoader",
+    "PlaneLaws",
+    "Provenance",
+    "SourceFile",
+    "profile_place",
+    "read_yaml",
+]
 
 Plane = Literal["R", "Gr", "Gb", "B", "all"]
 
@@ -100,7 +113,8 @@ class IsoLaw(_Strict):
         if self.form == "proportional":
             return params[0] * iso
         if self.form == "quadrature":
-            return (params[0] * iso) ** 2 + params[1] ** 2
+            before = params[0] * iso
+            return before * before + params[1] * params[1]  # a power would raise where this becomes infinite
         value = 0.0
         for coefficient in params:
             value = value * iso + coefficient
@@ -240,11 +254,7 @@ class NoiseProfile(_Strict):
             allow_unicode=True,
             width=1000,
         )
-        target = Path(os.path.realpath(path))
-        if os.path.lexists(target) and not _is_ours(target):
-            raise ProfileError(
-                f"{path}: exists and is no noise profile; choose another name, as in camera.profile.yaml"
-            )
+        target = profile_place(path)
         temporary = target.with_name(f".shotnoise-{uuid.uuid4().hex}.partial")
         try:
             temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -252,7 +262,8 @@ class NoiseProfile(_Strict):
         except OSError as error:
             raise ProfileError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def at(self, iso: float | None = None, *, force: bool = False) -> NoiseLaw:
         """The noise law at an ISO: from the laws, or else interpolated between the entries.
@@ -352,7 +363,34 @@ class NoiseProfile(_Strict):
         )
 
 
-def read_yaml(path: str | os.PathLike[str], loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> tuple[Any, Any]:
+def profile_place(path: str | os.PathLike[str]) -> Path:
+    """Where a profile of this name will be, links followed; to be asked before hours of measuring.
+
+    Raises:
+        ProfileError: something else has that name, or there is no such folder.
+    """
+    place = Path(os.path.realpath(path))
+    if os.path.lexists(place) and not _is_ours(place):
+        raise ProfileError(f"{path}: exists and is no noise profile; choose another name, as in camera.profile.yaml")
+    if not place.parent.is_dir():
+        raise ProfileError(f"{path}: cannot be written: there is no folder {place.parent}; make it first")
+    return place
+
+
+class PlainLoader(yaml.SafeLoader):
+    """Plain values, each written out: aliases of aliases would make more of a short file than memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse aliases; the rest is as usual."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs forgot its result
+            raise yaml.composer.ComposerError(
+                None, None, f"no alias *{event.anchor} here: write the values out", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: str | os.PathLike[str], loader: type[PlainLoader] = PlainLoader) -> tuple[Any, Any]:
     """A YAML file as plain values and as nodes, which know their lines.
 
     Raises:

@@ -256,6 +256,8 @@ def _variable(
         dtype = np.dtype(order + _STORED.get(stored, "V1"))
         if stored not in _STORED or count != prod(shape, start=dtype.itemsize):
             raise StoreError(f"is damaged: the values of '{name}' do not fit its shape; get it again")
+        if refusal := _too_large(shape, dtype.itemsize, size):  # stored in a larger type than it has
+            raise StoreError(f"its variable '{name}' {refusal}")
         values = np.frombuffer(elements.take(count), dtype).reshape(shape, order="F")
         return values.astype(bool if flags & _LOGICAL else _CLASSES[kind], copy=False)
 
@@ -263,7 +265,8 @@ def _variable(
     problem = f"is of the kind '{_OTHERS[kind]}'" if kind in _OTHERS else ""
     problem = problem or ("holds complex numbers" if flags & _COMPLEX else "")
     if name:
-        yield name, _Variable(shape, problem or _too_large(shape, 1, size), read)
+        problem = problem or _too_large(shape, np.dtype(_CLASSES[kind]).itemsize, size)
+        yield name, _Variable(shape, problem, read)
 
 
 class _Inflated:

@@ -94,7 +94,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def list_bursts(folder: Path) -> list[tuple[str, list[Path]]]:
     """(name, files) of the scenes below a folder: the RAW files that lie together in one."""
-    scenes = groupby(list_raws(folder), key=lambda path: path.parent)
+    # By their folders first: sorted by their paths, those of a folder inside may lie between files of the outer one.
+    scenes = groupby(sorted(list_raws(folder), key=lambda path: (path.parent, path)), key=lambda path: path.parent)
     listed = [(place.relative_to(folder).as_posix(), list(paths)) for place, paths in scenes]
     return [(folder.resolve().name if name == "." else name, paths) for name, paths in listed]
 

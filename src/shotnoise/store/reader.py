@@ -107,7 +107,7 @@ class Store:
             splits = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             splits = None
         if not isinstance(splits, dict) or not all(
             isinstance(keys, list) and all(isinstance(key, str) for key in keys) for keys in splits.values()

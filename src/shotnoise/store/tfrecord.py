@@ -16,6 +16,7 @@ import os
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,8 @@ def write_tfrecord(path: str | os.PathLike[str], pictures: Iterable[npt.NDArray[
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return count
 
 

@@ -64,14 +64,14 @@ class _Source(NamedTuple):
 
 
 def list_volumes(place: Path) -> list[Path]:
-    """A volume, or those of a folder and its subfolders, sorted by their path."""
+    """A volume, or those of a folder and its subfolders, sorted by their path; hidden files are left out."""
     if not place.is_dir():
         if place.exists() and not is_volume(place):
             raise StoreError(f"{place}: is no volume; expected .nii or .nii.gz files, or a folder of them")
         if not place.exists():
             raise StoreError(f"{place}: does not exist; expected .nii or .nii.gz files, or a folder of them")
         return [place]
-    volumes = sorted(path for path in place.rglob("*") if is_volume(path) and path.is_file())
+    volumes = sorted(path for path in place.rglob("*") if is_volume(path) and path.name[0] != "." and path.is_file())
     if not volumes:
         raise StoreError(f"{place}: holds no volumes; expected .nii or .nii.gz files")
     return volumes
@@ -137,7 +137,7 @@ def pack_volumes(
                     writer.add(key, {"clean": counts[None]}, meta)
                     pickled += [counts] if pickle is not None else []
                     if png is not None:
-                        Path(png).mkdir(parents=True, exist_ok=True)
+                        _make_folder(Path(png))
                         save_image(Image(counts), Path(png) / f"{key}.png")
             if progress:
                 progress(done, len(sources))
@@ -148,6 +148,13 @@ def pack_volumes(
             write_pickle(pickle, np.stack(pickled))
         report.records, report.total_bytes = len(writer), writer.total_bytes
     return report
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be made a folder ({error.strerror}); choose another one") from None
 
 
 def _sources(

@@ -66,12 +66,15 @@ class StoreWriter:
         self._splits: dict[str, list[str]] = {}
         self._lmdb = require("lmdb", "train", "a store")
         self._environment: Any = None
+        self._claim: int | None = None
 
     def __enter__(self) -> Self:
         _check_target(self.path, self._overwrite)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.mkdir(exist_ok=self._resume)
+            if self._resume:
+                self._claim_folder()
             size = self._temporary / DATA_FILE
             # No lock file: nobody else knows this folder. No sync per transaction: one at the end is enough,
             # because an interrupted store is thrown away, or else synced when the block ends.
@@ -174,6 +177,20 @@ class StoreWriter:
                     f"before it {len(known.smallest)}; all samples of a store have the same"
                 )
 
+    def _claim_folder(self) -> None:
+        """For this process alone: two that resume the same store would write into one file without knowing."""
+        try:
+            import fcntl
+        except ImportError:  # no Unix
+            return
+        self._claim = os.open(self._temporary, os.O_RDONLY)
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(f"{self.path}: is being packed by another process; wait until that one ends") from None
+        except OSError:  # a file system without locks
+            pass
+
     def _read_journal(self) -> None:
         """Take over what an interrupted block has finished; samples of a part that it had not are deleted."""
         again = f"delete {self._temporary} to begin anew"
@@ -188,7 +205,11 @@ class StoreWriter:
                     key = name.decode()
                     if key in kept:
                         value = bytes(transaction.get(name))
-                        self._count(key, value, decode(memoryview(value))[0])
+                        try:
+                            arrays, _ = decode(memoryview(value))
+                        except StoreError as error:  # which does not name the store
+                            raise ValueError(error) from None
+                        self._count(key, value, arrays)
                     elif name != _JOURNAL_KEY:
                         transaction.delete(name)
                 if len(self._digests) != len(kept):
@@ -274,6 +295,9 @@ class StoreWriter:
         if self._environment is not None:
             self._environment.close()
             self._environment = None
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def _discard(self) -> None:
         self._close()

@@ -18,7 +18,9 @@ class Command(NamedTuple):
     line: str
 
 
-def commands(folder: Path, kind: str, recipe: Mapping[str, Any], *, finished: bool) -> list[Command]:
+def commands(
+    folder: Path, kind: str, recipe: Mapping[str, Any], *, finished: bool, processes: int = 1
+) -> list[Command]:
     """What to do with a run.
 
     Args:
@@ -26,6 +28,7 @@ def commands(folder: Path, kind: str, recipe: Mapping[str, Any], *, finished: bo
         kind: of its model: rgb, gray, raw or mri.
         recipe: as it was resolved.
         finished: whether the schedule is at its end.
+        processes: how many trained together.
     """
     run = shlex.quote(str(folder))
     protocol = _PROTOCOLS.get(kind, "kodak24")
@@ -38,5 +41,6 @@ def commands(folder: Path, kind: str, recipe: Mapping[str, Any], *, finished: bo
         Command("export", "one file that runs without torch", f"shotnoise export {run} -o model.onnx"),
     ]
     if not finished:
-        found.insert(0, Command("train", "go on where it ended", f"shotnoise train --resume {run}"))
+        many = f" --devices {processes}" if processes > 1 else ""
+        found.insert(0, Command("train", "go on where it ended", f"shotnoise train --resume {run}{many}"))
     return found

@@ -181,7 +181,7 @@ def _onward(run: RunRecord) -> str:
     finished = run.steps > 0 and run.step >= run.steps
     blocks = [
         f'<p class="small">{text(one.purpose)}</p><pre>{text(one.line)}</pre>'
-        for one in commands(run.folder, run.kind, run.recipe, finished=finished)
+        for one in commands(run.folder, run.kind, run.recipe, finished=finished, processes=run.log.processes)
         if one.verb == "train" or run.card is not None
     ]
     return "".join(blocks) or "<p>Nothing to go on with.</p>"

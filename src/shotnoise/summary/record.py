@@ -57,6 +57,7 @@ class Log:
         sittings: how often the training was started.
         pace: samples per second of the last sitting that says so.
         device: what it ran on.
+        processes: how many trained together.
         torch: version.
         start_from: whose weights were the first ones.
         without_truth: whether no clean pictures were known, so that validation shows the loss.
@@ -72,6 +73,7 @@ class Log:
     sittings: int = 0
     pace: float | None = None
     device: str = ""
+    processes: int = 1
     torch: str = ""
     start_from: str = ""
     without_truth: bool = False
@@ -248,6 +250,8 @@ def _log(path: Path) -> Log:
 def _understand(said: str, log: Log) -> None:
     if found := re.match(r"runs on (.+), torch (\S+)$", said):
         log.device, log.torch = found[1], found[2]
+        many = re.match(r"(\d+) x ", log.device)
+        log.processes = int(many[1]) if many else 1
     elif found := re.match(r"starts from the weights of (.+)$", said):
         log.start_from = found[1]
     elif said.startswith("no clean pictures:"):

@@ -229,7 +229,8 @@ class _InFolder:
         self.folder, self.domain, self.depth = folder, domain, _DEPTHS[bits]
 
     def add(self, key: str, name: str, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
-        file = key.replace("#", "_").replace(",", "_")
+        # The place of a patch alone: other signs in the names of two pictures may be all that they differ by.
+        file = name + key.removeprefix(name).replace("#", "_").replace(",", "_")
         if self.domain == "srgb":
             for part in ("noisy", "clean"):
                 self._save(arrays[part].transpose(1, 2, 0), f"{part}/{file}.png")

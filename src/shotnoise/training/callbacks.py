@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,10 +42,14 @@ class MetricsFile(Callback):
             return
         kept: list[list[str]] = []
         if self.path.exists():
-            with self.path.open(newline="") as file:
-                kept = [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= trainer.global_step]
-        with self.path.open("w", newline="") as file:
+            # A machine that lost its power may have left zeros, or half of a row.
+            lines = self.path.read_text(errors="replace").replace("\0", "").splitlines()
+            rows = [row for row in csv.reader(lines[1:]) if len(row) > 3 and row[0].isdecimal()]
+            kept = [row for row in rows if int(row[0]) <= trainer.global_step]
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with temporary.open("w", newline="") as file:
             csv.writer(file).writerows([list(self.columns), *kept])
+        os.replace(temporary, self.path)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -77,10 +82,15 @@ class Checkpoints(Callback):
         path: of the file.
         every: steps between two validations, before and after which it is written.
         interruption: who asks to stop.
+        processes: how many train together.
     """
 
-    def __init__(self, path: Path, every: int, interruption: Interruption) -> None:
-        self.path, self.every, self.interruption = path, every, interruption
+    def __init__(self, path: Path, every: int, interruption: Interruption, processes: int = 1) -> None:
+        self.path, self.every, self.interruption, self.processes = path, every, interruption, processes
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint: which samples a step sees depends on it."""
+        return {"processes": self.processes}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Asked to stop while everything was set up."""
@@ -92,19 +102,30 @@ class Checkpoints(Callback):
         """Write when it is time."""
         validates = trainer.global_step % self.every == 0
         if validates or trainer.global_step >= trainer.max_steps:
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
         if self.interruption.asked and not validates and trainer.global_step < trainer.max_steps:
             # Several processes write together, and only the first knows of the Ctrl-C: there the last one stays.
             if trainer.world_size == 1:
-                trainer.save_checkpoint(self.path)
+                self._save(trainer)
             raise Stopped
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write again, with the outcome."""
         if not trainer.sanity_checking:
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
         if trainer.global_step < trainer.max_steps:
             self.interruption.check()
+
+    def _save(self, trainer: Trainer) -> None:
+        """All processes write together. Lightning copies from the folder of temporary files, which may be cut short."""
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                os.replace(temporary, self.path)
+        finally:
+            if trainer.is_global_zero:
+                temporary.unlink(missing_ok=True)
 
 
 class Averaging(EMAWeightAveraging):

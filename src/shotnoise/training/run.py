@@ -8,7 +8,9 @@ from, `best.safetensors` / `last.safetensors`, each carrying its card, and, for 
 import contextlib
 import hashlib
 import logging
+import math
 import os
+import pickle  # for the name of an error
 import platform
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +21,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
@@ -111,12 +114,36 @@ def train(
         raise RecipeError(f"{run}: already holds a run; resume it, or name another folder")
     if not recipe.data:
         raise RecipeError("no training pictures given: --data DIR names a folder of pictures or a packed store")
-    run.mkdir(parents=True, exist_ok=True)
+    if stop_at is not None and stop_at < 1:
+        raise RecipeError(f"stop_at is {stop_at}; expected a step of the schedule, 1 or more")
+    if resume:
+        _refuse_other_processes(checkpoint, devices)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecipeError(f"{run}: cannot be made a folder ({error.strerror}); choose another place") from None
     with _logging_to(run / "train.log"), _summarised(run):
         if devices == 1:
             return _fit(None, recipe, run, resume, stop_at, accelerator, report)
         with joined_by_helpers(devices, _help, recipe, run, resume, stop_at, accelerator) as place:
             return _fit(place, recipe, run, resume, stop_at, accelerator, report)
+
+
+def _refuse_other_processes(checkpoint: Path, devices: int) -> None:
+    """Another number of them would see samples that were seen already, or never see some."""
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise RecipeError(
+            f"{checkpoint}: is damaged ({type(error).__name__}), so the run cannot go on; begin a new one with its "
+            f"best weights: --start-from {checkpoint.parent}"
+        ) from None
+    before = state.get("callbacks", {}).get("Checkpoints", {}).get("processes", devices)
+    if before != devices:
+        raise RecipeError(
+            f"{checkpoint.parent}: is a training in {before} process{'es' if before > 1 else ''}, not in {devices}; it "
+            f"sees what it would have seen with as many only: resume it with --devices {before}"
+        )
 
 
 def _help(place: Place, recipe: Recipe, run: Path, resume: bool, stop_at: int | None, accelerator: str) -> None:
@@ -148,6 +175,11 @@ def _fit(
     training, held_out = _split(pictures, recipe.validation.share)
     source = _source(recipe.pairs, recipe.noise, training)
     validation = _validation_batches(recipe, held_out, network.multiple)
+    if (found := validation[0]["noisy"].shape[1]) != network.channels:
+        raise RecipeError(
+            f"samples of pairs '{recipe.pairs.name}' have {found} channels and the network '{recipe.network.name}' "
+            f"{network.channels}; expected the same, choose other pairs or other channels for the network"
+        )
     if recipe.validation.best == "ssim" and (
         "clean" not in validation[0] or min(validation[0]["noisy"].shape[2:]) < SSIM_WINDOW
     ):
@@ -180,7 +212,7 @@ def _fit(
     callbacks: list[Callback] = [
         keeper,
         MetricsFile(run / "metrics.csv", every=max(1, min(10, options.steps // 100))),
-        Checkpoints(run / _CHECKPOINT, every=interval, interruption=interruption),
+        Checkpoints(run / _CHECKPOINT, every=interval, interruption=interruption, processes=devices),
     ]
     if first:
         every = max(1, recipe.validation.every // 5)
@@ -192,13 +224,13 @@ def _fit(
         # checkpoints, which must hold the average of the step they are named for.
         callbacks.insert(1, Averaging(decay=options.ema))
     with _quiet():
-        trainer = Trainer(
+        trainer = _trainer(
             accelerator=accelerator,
             devices=devices,
             strategy=DDPStrategy(cluster_environment=place) if place else "auto",
             max_steps=options.steps if stop_at is None else min(stop_at, options.steps),
             max_epochs=-1,
-            precision=_PRECISION[precision],  # type: ignore[arg-type]
+            precision=_PRECISION[precision],
             val_check_interval=interval,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=2,
@@ -220,8 +252,20 @@ def _fit(
             if first:
                 save_checkpoint(run / "last.safetensors", method.predictor(), card)
     if first:
-        _log.info("done at step %d, best validation %.3f dB", trainer.global_step, keeper.psnr)
+        known = f"best validation {keeper.psnr:.3f} dB" if keeper.psnr > -math.inf else "before its first validation"
+        _log.info("done at step %d, %s", trainer.global_step, known)
     return Run(run, card.kind, trainer.global_step, keeper.psnr, keeper.ssim)
+
+
+def _trainer(*, accelerator: str, devices: int, **settings: Any) -> Trainer:
+    """Lightning's, on devices that this machine has."""
+    try:
+        return Trainer(accelerator=accelerator, devices=devices, **settings)
+    except (MisconfigurationException, ValueError, ModuleNotFoundError) as error:
+        words = " ".join(str(error).split())
+        raise RecipeError(
+            f"cannot train on {devices} x {accelerator} ({words}); expected devices of this machine: auto, cpu or gpu"
+        ) from None
 
 
 def _is_fast(accelerator: str) -> bool:
@@ -256,7 +300,8 @@ def _load(
     for path in paths:
         opened = kind.open(Path(path))
         if opened is not None:
-            pictures |= {f"{Path(path).name}/{name}": [picture] for name, picture in opened.items()}
+            for name, picture in opened.items():
+                pictures.setdefault(f"{Path(path).name}/{name}", []).append(picture)
             continue
         samples = open_samples(path, channels=channels, arrays=arrays)
         for index, key in enumerate(samples.keys()):
@@ -272,7 +317,7 @@ def _split(pictures: dict[str, list[Picture]], share: float) -> tuple[list[Pictu
     if len(pictures) < 2:
         raise RecipeError(f"{len(pictures)} training picture(s) found; expected at least 2, as some are held out")
     names = sorted(pictures, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    count = max(1, round(share * len(names)))
+    count = min(max(1, round(share * len(names))), len(names) - 1)
     return (
         [patch for name in names[count:] for patch in pictures[name]],
         [patch for name in names[:count] for patch in pictures[name]],
@@ -289,7 +334,7 @@ def _validation_batches(recipe: Recipe, held_out: Sequence[Picture], multiple: i
     """The same held-out samples at every validation of every run of this recipe."""
     options = recipe.validation
     fits = PAIRS.resolve(recipe.pairs.name).largest_crop
-    crop = min(options.crop, *(fits(min(picture.shape[1:])) for picture in held_out))
+    crop = min(options.crop, *(fits(picture.shape, recipe.pairs.options) for picture in held_out))
     if crop > 2 * multiple:
         crop -= crop % (2 * multiple)  # methods run networks on whole samples or on halves of them, without padding
     changes = PAIRS.resolve(recipe.pairs.name).held_out(crop)

@@ -146,6 +146,11 @@ class Task(LightningModule):
         self.log("lr", learning_rate(self.global_step, self.options))
         return outcome["loss"]
 
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        """The end of the schedule, where weights are best, is validated wherever it falls."""
+        if self.global_step >= self.options.steps:
+            self.trainer.should_stop = True  # before it stops, Lightning validates
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Skip the update when any gradient is not finite: the step counts, weights and moments stay as they are.
 

@@ -9,6 +9,7 @@ from foreign_dng import DOUBLE, RATIONAL, SHORT, SRATIONAL, UNDEFINED, coloured,
 from shotnoise.errors import PictureError
 from shotnoise.images import _exif
 from shotnoise.images.raw import RawFrame, open_raw, save_dng, save_linear_dng
+from shotnoise.images.raw._dng_tags import Tag
 from shotnoise.images.raw.bayer import PATTERNS
 from shotnoise.images.raw.dng import XYZ_TO_SRGB
 
@@ -271,3 +272,12 @@ def test_places(tmp_path, monkeypatch):
         save_dng(frame, path)
     assert path.read_bytes() == before
     assert [place.name for place in tmp_path.iterdir()] == ["x.dng"]
+
+
+def test_a_tag_of_many_megabytes_travels(tmp_path):
+    list_of_corrections = np.random.default_rng(0).bytes(17 * 2**20)
+    frame = frame_of(noise(24, 24, 4096), tags={51009: Tag(UNDEFINED, len(list_of_corrections), list_of_corrections)})
+    save_dng(frame, tmp_path / "a.dng")
+    read = open_raw(tmp_path / "a.dng")
+    assert read.tags[51009].value == list_of_corrections
+    np.testing.assert_array_equal(read.mosaic, frame.mosaic)

@@ -203,3 +203,16 @@ def test_what_cannot_be_written(tmp_path):
     assert [place.name for place in tmp_path.iterdir()] == ["x.raw"]
     with pytest.raises(PictureError, match="exists already"):
         save_headerless(frame, path, overwrite=False)
+
+
+def test_json_that_is_nested_too_deeply(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(PictureError, match=r"a\.json: is not JSON \(.*recursion"):
+        HeaderlessLayout.load(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("white", [float("inf"), float("nan")])
+def test_white_must_be_a_count(tmp_path, white):
+    save_headerless(RawFrame(np.zeros((4, 4), np.uint16), "RGGB", (0.0,) * 4, 1023.0), tmp_path / "a.raw")
+    with pytest.raises(PictureError, match="is not below white level"):
+        open_raw(tmp_path / "a.raw", white=white)

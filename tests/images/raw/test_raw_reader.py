@@ -1,6 +1,8 @@
 """RAW files in: counts, phase and levels of the visible part, what the tags say, and what is refused."""
 
 import os
+import struct
+import threading
 from io import BytesIO
 from types import SimpleNamespace
 
@@ -26,9 +28,9 @@ from PIL import Image as Pillow
 
 from shotnoise.errors import PictureError
 from shotnoise.images import _exif
-from shotnoise.images.raw import RAW_EXTENSIONS, RawFrame, is_raw, open_raw, save_dng
+from shotnoise.images.raw import RAW_EXTENSIONS, RawFrame, _dng_tags, is_raw, open_raw, save_dng
 from shotnoise.images.raw.bayer import PATTERNS, split
-from shotnoise.images.raw.reader import _cut, _exif_block, _white
+from shotnoise.images.raw.reader import _cut, _exif_block, _other, _white
 
 SMALL = coloured("RGGB", 64, 64)
 
@@ -390,3 +392,62 @@ def test_a_frame_refuses_nonsense():
     ):
         with pytest.raises(PictureError, match=words):
             RawFrame(**(good | changed))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    answer = []
+    waiting = threading.Thread(target=lambda: answer.append(is_raw(tmp_path / "a.png")), daemon=True)
+    waiting.start()
+    waiting.join(20)
+    assert answer == [False]
+
+
+def test_a_repeated_black_level_that_is_not_there_takes_no_memory(tmp_path, monkeypatch):
+    """The size alone would make gigabytes of zeros."""
+    path = write_dng(tmp_path / "a.dng", SMALL, tags_of(t50713=(SHORT, 2, (60000, 60000))))
+    made = []
+    zeros = np.zeros
+    monkeypatch.setattr(_dng_tags.np, "zeros", lambda shape, *more, **named: made.append(shape) or zeros((1, 1)))
+    assert open_raw(path).black == (0.0,) * 4
+    assert (60000, 60000) not in made
+
+
+def test_a_thousand_pages_below_the_first_are_not_all_read(tmp_path, monkeypatch):
+    frame = RawFrame(SMALL, "RGGB", (0.0,) * 4, 4095.0)
+    save_dng(frame, tmp_path / "a.dng")
+    data = bytearray((tmp_path / "a.dng").read_bytes())
+    (offset,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, offset)
+    entries = [bytes(data[offset + 2 + 12 * i : offset + 14 + 12 * i]) for i in range(count)]
+    start, pages = len(data) + len(data) % 2, 1000
+    listed = start + 2 + 12 * (count + 1) + 4
+    entries = sorted([*entries, struct.pack("<HHII", 330, 4, pages, listed)], key=lambda entry: entry[1::-1])
+    below = struct.pack("<HHHII", 1, 256, 4, 1, 16) + bytes(4)
+    data += bytes(start - len(data)) + struct.pack("<H", count + 1) + b"".join(entries) + bytes(4)
+    data += struct.pack("<I", listed + 4 * pages) * pages + below
+    struct.pack_into("<I", data, 4, start)
+    (tmp_path / "b.dng").write_bytes(data)
+    made = []
+    page = tifffile.TiffPage.__init__
+    monkeypatch.setattr(tifffile.TiffPage, "__init__", lambda self, *a, **b: made.append(1) or page(self, *a, **b))
+    np.testing.assert_array_equal(open_raw(tmp_path / "b.dng").mosaic, SMALL)
+    assert 1 < len(made) < 20
+
+
+def test_a_preview_with_damaged_exif_does_not_stop_the_raw_file():
+    """Its first directory is whole, but what that points at is not."""
+    block = b"II*\0" + struct.pack("<IH", 8, 1) + struct.pack("<HHII", 34665, 4, 1, 5000) + bytes(4)
+    preview = BytesIO()
+    Pillow.new("RGB", (8, 8)).save(preview, "JPEG", exif=b"Exif\0\0" + block)
+    raw = SimpleNamespace(extract_thumb=lambda: SimpleNamespace(data=preview.getvalue()))
+    notes = []
+    assert _exif_block(BytesIO(b"FUJIFILMCCD-RAW"), raw, notes) is None
+    assert notes == ["its EXIF is damaged and was dropped"]
+
+
+@pytest.mark.parametrize("told", [float("nan"), float("inf"), -1.0, 0.0])
+def test_impossible_settings_count_as_unknown(told):
+    assert _other(SimpleNamespace(other=SimpleNamespace(iso_speed=told, shutter_speed=told))) == (None, None)
+    assert _other(SimpleNamespace(other=SimpleNamespace(iso_speed=100, shutter_speed=told))) == (100.0, None)

@@ -39,6 +39,7 @@ CARRIED = (
 """Tags of a DNG that stay true when the counts of its visible area are cleaned."""
 
 _CFA, _LINEAR = 32803, 34892
+_PAGES = 8  # looked at in a file, and below each of them; more would take a hostile file hours
 _DNG_VERSION, _JPEG = 50706, 7
 # Colour temperature of the EXIF light sources, to find the daylight matrix.
 _KELVIN = {1: 5500, 2: 4200, 3: 2856, 4: 5500, 9: 5500, 10: 6500, 11: 7500, 12: 6430, 13: 5000, 14: 4150, 15: 3450}
@@ -155,8 +156,8 @@ def floats(tag: Tag) -> npt.NDArray[np.float64]:
 
 
 def _sensor_page(tiff: Any, size: tuple[int, int]) -> "TiffPage | None":
-    pages = list(itertools.islice(tiff.pages, 8))
-    pages += [below for page in pages for below in (page.pages or ())]
+    pages = list(itertools.islice(tiff.pages, _PAGES))
+    pages += [below for page in pages for below in itertools.islice(page.pages or (), _PAGES)]
     sensor = [page for page in pages if page.photometric in (_CFA, _LINEAR)]
     return max(
         sensor, key=lambda page: ((page.imagelength, page.imagewidth) == size, page.imagelength * page.imagewidth),
@@ -221,7 +222,7 @@ def _black(page: "TiffPage", notes: list[str]) -> npt.NDArray[np.float64]:
     """(2, 2) black level by phase."""
     rows, cols = page.tags.valueof(50713, (1, 1))
     tag = _tag(page, 50714)
-    cell = np.zeros((rows, cols)) if tag is None else floats(tag)[: rows * cols].reshape(rows, cols)
+    cell = np.zeros((1, 1)) if tag is None else floats(tag)[: rows * cols].reshape(rows, cols)
     cell = np.tile(cell, (2, 2))
     black = np.array([[cell[y::2, x::2].mean() for x in (0, 1)] for y in (0, 1)])
     spread = max(float(np.ptp(cell[y::2, x::2])) for x in (0, 1) for y in (0, 1))

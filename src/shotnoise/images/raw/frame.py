@@ -1,5 +1,6 @@
 """One exposure as the sensor saw it: a mosaic of counts, and what is needed to make sense of them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -62,7 +63,7 @@ class RawFrame:
             )
         if self.pattern not in PATTERNS:
             raise PictureError(f"colour pattern '{self.pattern}'; expected one of {', '.join(PATTERNS)}")
-        if not all(level < self.white for level in self.black):
+        if not all(-math.inf < level < self.white < math.inf for level in self.black):
             raise PictureError(
                 f"black level {max(self.black):g} is not below white level {self.white:g}; the file's levels are "
                 "wrong, give the right ones"

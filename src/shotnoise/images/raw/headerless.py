@@ -136,7 +136,7 @@ class HeaderlessLayout(BaseModel):
             raise PictureError(f"{name}: cannot be read ({error.strerror or one_line(error)})") from error
         except ValidationError as error:
             raise PictureError(f"{name}: {_first_problem(error)}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PictureError(f"{name}: is not JSON ({one_line(error)})") from None
 
     @classmethod

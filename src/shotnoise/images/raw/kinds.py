@@ -1,6 +1,7 @@
 """Which files are camera RAW? Told from the name and the first bytes, without opening them properly."""
 
 import os
+import stat
 import struct
 from typing import BinaryIO
 
@@ -40,14 +41,16 @@ def is_raw(path: str | os.PathLike[str]) -> bool:
     By content where it is known, otherwise by extension. False for what cannot be read, unless it is called like RAW.
     """
     try:
-        with open(path, "rb") as file:
-            if begins_like_raw(file):
-                return True
-            file.seek(0)
-            if file.read(8).startswith(_PICTURES):
-                return False
-    except IsADirectoryError:
-        return False
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            return False
+        if stat.S_ISREG(kind):  # opening a pipe would wait for ever
+            with open(path, "rb") as file:
+                if begins_like_raw(file):
+                    return True
+                file.seek(0)
+                if file.read(8).startswith(_PICTURES):
+                    return False
     except (OSError, ValueError):
         pass
     return os.path.splitext(path)[1].lower() in RAW_EXTENSIONS

@@ -261,7 +261,10 @@ def _exif_block(file: BinaryIO, raw: Any, notes: list[str]) -> bytes | None:
             # Most cameras put a JPEG inside; where that fails there is simply none.
             with suppress(Exception), Pillow.open(BytesIO(raw.extract_thumb().data)) as preview:
                 block = preview.info.get("exif", b"").removeprefix(b"Exif\0\0") or None
-        return None if block is None else _exif.reset(block)[1]
+        if block is not None:
+            block = _exif.reset(block)[1]
+            _exif.settings(block)  # which looks further down
+        return block
     except ValueError:
         notes.append("its EXIF is damaged and was dropped")
     return None
@@ -270,8 +273,9 @@ def _exif_block(file: BinaryIO, raw: Any, notes: list[str]) -> bytes | None:
 def _other(raw: Any) -> tuple[float | None, float | None]:
     """ISO and exposure time as LibRaw found them."""
     with suppress(Exception):  # old versions of rawpy do not tell; odd dates trip it
-        other = raw.other
-        return (float(other.iso_speed) or None), (float(other.shutter_speed) or None)
+        found = [float(number) for number in (raw.other.iso_speed, raw.other.shutter_speed)]
+        iso, exposure = (number if np.isfinite(number) and number > 0 else None for number in found)
+        return iso, exposure
     return None, None
 
 
