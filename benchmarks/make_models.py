@@ -50,7 +50,7 @@ class Model:
 
 MODELS = (
     Model("photo", ("photo/real", "photo/real-psnr"), WHITE),
-    Model("gaussian", ("gaussian/s", "gaussian/s-psnr"), WHITE),
+    Model("gaussian", ("gaussian/s",), WHITE),
     Model("raw", ("raw/ksigma",), tuple(f"raw/kodak24/iso{iso}" for iso in (800, 1600, 3200, 6400))),
     Model("gaussian-m", ("gaussian/m",), WHITE, bundled=False),
 )

@@ -503,6 +503,26 @@ def learning(content: Content) -> Lines:
     return lines[1:]
 
 
+PERFECT = 60  # dB, the most that benchmarks/held_out.py states
+
+
+def held_out(content: Content) -> Lines:
+    """What the parts and trials of `photo` do to each kind of noise."""
+    kinds = [*content["noisy"], "whole pictures"]
+    before = [content["noisy"][kind] for kind in kinds[:-1]]
+    rows = [row("noisy", *(f"{value:.2f}" if value < PERFECT else "" for value in before), "")]
+    rows += [row(name, *(f"{one[kind]:.2f}" for kind in kinds)) for name, one in content["models"].items()]
+    return table(["PSNR, dB", *kinds[:-1], "clean, 512x512, 8 bits"], rows)
+
+
+def refine(content: Content) -> Lines:
+    """What a few pairs of one camera add."""
+    rows = [row("noisy", f"{content['noisy']:.2f}", "")]
+    for name, each in content["models"].items():
+        rows.append(row(name, f"{sum(each) / len(each):.2f}", f"{min(each):.2f} to {max(each):.2f}"))
+    return table([f"{content['pairs']} pairs, each scored by a model that has not seen it", "PSNR dB", ""], rows)
+
+
 def camera_laws(content: Content) -> Lines:
     """The noise of a simulated camera, and what calibration finds."""
     rows = [
@@ -606,6 +626,13 @@ TABLES = {
     "quality, real": Table(quality_real, "quality", QUALITY),
     "quality, clean": Table(quality_clean, "quality", QUALITY),
     "learning": Table(learning, "models", 'make models DATA="CLIC2025 CID22"'),
+    "held out": Table(
+        held_out, "held_out",
+        "python benchmarks/held_out.py NAME=MODEL --data CLIC2025 --data CID22 --json benchmarks/results/held_out.json",
+    ),
+    "refine": Table(
+        refine, "refine", "python benchmarks/refine.py RUNS PAIRS --json benchmarks/results/refine.json"
+    ),
     "camera laws": Table(
         camera_laws, "camera_road",
         "python benchmarks/camera_road.py PHOTOS SETS/kodak24 OUT --json benchmarks/results/camera_road.json "
