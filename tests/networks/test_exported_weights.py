@@ -53,6 +53,18 @@ def test_bundled_models_open_and_do_what_their_engine_does(name):
     np.testing.assert_allclose(open_engine(path).run(noisy, level), result.numpy(), atol=1e-4)
 
 
+def test_safetensors_are_never_taken_for_onnx(tmp_path):
+    """Their first byte is that of a length: one of 32 is the byte with which ONNX begins."""
+    safetensors = pytest.importorskip("safetensors.torch")
+    state = create("dncnn", nb=3, nc=4).state_dict()
+    first = set()
+    for length in range(0, 400, 8):
+        safetensors.save_file(state, tmp_path / "a.safetensors", metadata={"note": "x" * length})
+        first.add((tmp_path / "a.safetensors").read_bytes()[0])
+        assert load(tmp_path / "a.safetensors", network="dncnn").channels == 1
+    assert 8 in first
+
+
 def test_what_cannot_be_a_checkpoint_says_why(tmp_path):
     rounded = find_model("photo", "int8")
     with pytest.raises(ModelError, match="its weights are rounded to int8; take the model that it was made of"):

@@ -47,7 +47,9 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
         raise ModelError(f"{path}: no such checkpoint file")
     with path.open("rb") as stream:
-        if stream.peek(1)[:1] == _ONNX:
+        start = stream.peek(9)
+        # Of .safetensors it is the length of the header, which may begin with any byte.
+        if start[:1] == _ONNX and start[8:9] != b"{":
             return _exported(path)
         content, metadata = _content(stream, str(path))
     tensors: dict[str, Tensor] = {}
