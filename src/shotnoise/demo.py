@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.denoiser import Denoiser
-from shotnoise.errors import PictureError
 from shotnoise.images import Image, open_image, save_image
-from shotnoise.images._disk import shown
+from shotnoise.images._disk import make_folder
 from shotnoise.images.raw import RawFrame, open_raw, save_dng
 from shotnoise.raw_denoiser import RawDenoiser
 from shotnoise.sensor.develop import Look, develop, normalised
@@ -64,7 +63,7 @@ def demonstrate(folder: str | os.PathLike[str], *, model: str | os.PathLike[str]
     The photograph (Chelsea, by Stéfan van der Walt, CC0) is clean; the noise is simulated: white, sigma 25, clipped and
     rounded to 8 bits as a camera file would be. The denoiser is not told how strong it is.
     """
-    out = _made(folder)
+    out = make_folder(folder)
     original = _photograph().astype(np.float64)
     noisy = noisy_photograph(seed)
     save_image(Image(noisy), out / "noisy.png")
@@ -118,7 +117,7 @@ def demonstrate_raw(folder: str | os.PathLike[str], *, model: str | os.PathLike[
     The scene is the same photograph, taken back to the light it was made from; a simulated sensor of 12 bits counts it
     at ISO 6400, where white is 300 electrons. The denoiser sees the file and nothing else.
     """
-    out = _made(folder)
+    out = make_folder(folder)
     noisy, truth = _exposures(seed)
     save_dng(noisy, out / "noisy.dng")
     result = RawDenoiser(str(model)).run(open_raw(out / "noisy.dng"))
@@ -149,15 +148,6 @@ def noisy_photograph(seed: int = 0) -> Picture:
     original = _photograph().astype(np.float64)
     noise = np.random.default_rng(seed).normal(0, _SIGMA, original.shape)
     return np.clip(original + noise + 0.5, 0, 255).astype(np.uint8)
-
-
-def _made(folder: str | os.PathLike[str]) -> Path:
-    place = Path(folder)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PictureError(f"{shown(place)}: cannot be made a folder ({error.strerror}); choose another one") from None
-    return place
 
 
 def _photograph() -> Picture:

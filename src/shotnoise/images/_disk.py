@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 from shotnoise.errors import PictureError
 from shotnoise.images._decoding import one_line
 
-__all__ = ["opened", "shown", "target", "write"]
+__all__ = ["make_folder", "opened", "shown", "target", "write"]
 
 Result = TypeVar("Result")
 
@@ -47,6 +47,16 @@ def target(path: str | os.PathLike[str], overwrite: bool) -> Path:
         raise PictureError("exists already; choose another name or allow to overwrite it")
     if not place.parent.is_dir():
         raise PictureError(f"cannot be written: there is no folder {shown(place.parent)}; make it first")
+    return place
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """A folder for results, and those above it."""
+    place = Path(path)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(f"{shown(place)}: cannot be made a folder ({error.strerror}); choose another one") from None
     return place
 
 

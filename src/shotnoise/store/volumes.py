@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from shotnoise.errors import PictureError, StoreError, nearest
 from shotnoise.images import Image, save_image
+from shotnoise.images._disk import make_folder
 from shotnoise.mri.pickles import read_pickle, write_pickle
 from shotnoise.mri.slices import FIRST, SIDE, STOP, slices_of
 from shotnoise.mri.subjects import IXI, Group, ixi_number
@@ -137,8 +138,7 @@ def pack_volumes(
                     writer.add(key, {"clean": counts[None]}, meta)
                     pickled += [counts] if pickle is not None else []
                     if png is not None:
-                        _make_folder(Path(png))
-                        save_image(Image(counts), Path(png) / f"{key}.png")
+                        save_image(Image(counts), make_folder(png) / f"{key}.png")
             if progress:
                 progress(done, len(sources))
         if not len(writer):
@@ -148,13 +148,6 @@ def pack_volumes(
             write_pickle(pickle, np.stack(pickled))
         report.records, report.total_bytes = len(writer), writer.total_bytes
     return report
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be made a folder ({error.strerror}); choose another one") from None
 
 
 def _sources(
