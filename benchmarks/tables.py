@@ -498,8 +498,8 @@ def learning(content: Content) -> Lines:
         shown = [point for place, point in enumerate(points, 1) if place % step == 0 or place == len(points)]
         said = f"{one['steps']:,} steps in {one['minutes']:.0f} minutes ({one['where']})"
         lines += ["", f"`{name}` by `{one['recipe']}`, {said}:"]
-        lines += ["", *table(["step", *(f"{point[0]:,}" for point in shown)],
-                             [row("held-out PSNR, dB", *(f"{point[1]:.2f}" for point in shown))])]  # fmt: skip
+        rows = [row(f"{point[0]:,}", f"{point[1]:.2f}") for point in shown]
+        lines += ["", *table(["step", "held-out PSNR, dB"], rows)]
     return lines[1:]
 
 
@@ -508,11 +508,13 @@ PERFECT = 60  # dB, the most that benchmarks/held_out.py states
 
 def held_out(content: Content) -> Lines:
     """What the parts and trials of `photo` do to each kind of noise."""
-    kinds = [*content["noisy"], "whole pictures"]
-    before = [content["noisy"][kind] for kind in kinds[:-1]]
-    rows = [row("noisy", *(f"{value:.2f}" if value < PERFECT else "" for value in before), "")]
-    rows += [row(name, *(f"{one[kind]:.2f}" for kind in kinds)) for name, one in content["models"].items()]
-    return table(["PSNR, dB", *kinds[:-1], "clean, 512x512, 8 bits"], rows)
+    models = content["models"]
+    rows = [
+        row(kind, f"{noisy:.2f}" if noisy < PERFECT else "", *(f"{one[kind]:.2f}" for one in models.values()))
+        for kind, noisy in content["noisy"].items()
+    ]
+    rows.append(row("clean, 512x512, 8 bits", "", *(f"{one['whole pictures']:.2f}" for one in models.values())))
+    return table(["PSNR, dB", "noisy", *models], rows)
 
 
 def refine(content: Content) -> Lines:

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shotnoise.errors import RecipeError, nearest
+from shotnoise.sensor.profile import PlainLoader
 
 __all__ = [
     "Choice", "Recipe", "load_recipe", "packaged_recipes", "parse_override", "plain_yaml", "recipe_text", "scaled",
@@ -27,8 +28,8 @@ __all__ = [
 _WITHOUT_NOISE = ("camera-pairs", "invented-cameras", "kspace", "mixed", "stored")
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe one, for which 1e-4 is a number, as in every other language, and not a text."""
+class _Loader(PlainLoader):
+    """Plain values, for which 1e-4 is a number, as in every other language, and not a text."""
 
 
 _Loader.add_implicit_resolver(

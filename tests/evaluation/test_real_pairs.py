@@ -35,7 +35,7 @@ def write_pairs(folder, names=("a.png", "sub/b.png"), noisy="noisy", clean="clea
     return folder
 
 
-@pytest.mark.parametrize(("noisy", "clean"), [("noisy", "clean"), ("Noisy", "GT")])
+@pytest.mark.parametrize(("noisy", "clean"), [("noisy", "clean"), ("Noisy", "GT"), ("input", "target")])
 def test_scores_of_a_folder_by_hand(tmp_path, noisy, clean):
     folder = write_pairs(tmp_path, noisy=noisy, clean=clean)
     seen = []
@@ -66,6 +66,23 @@ def test_a_partner_may_have_another_extension(tmp_path):
     Image.open(tmp_path / "clean" / "a.png").save(tmp_path / "clean" / "a.tif")
     (tmp_path / "clean" / "a.png").unlink()
     assert evaluate(identity, RULES, tmp_path).mean("psnr") == pytest.approx(psnr(*pair(0), 255))
+
+
+def test_two_pictures_of_one_name_are_refused(tmp_path):
+    write_pairs(tmp_path, names=("a.png",))
+    Image.open(tmp_path / "noisy" / "a.png").save(tmp_path / "noisy" / "a.tif")
+    with pytest.raises(StoreError, match=r"'a.png' and 'a.tif' have the same name but for their extension; rename"):
+        evaluate(identity, RULES, tmp_path)
+
+
+def test_pairs_side_by_side_as_sidd_has_them(tmp_path):
+    for seed, scene in enumerate(("0001", "0002")):
+        (tmp_path / scene).mkdir()
+        for kind, pixels in zip(("NOISY", "GT"), pair(seed), strict=True):
+            Image.fromarray(pixels).save(tmp_path / scene / f"{kind}_SRGB_010.PNG")
+    result = evaluate(identity, RULES, tmp_path)
+    assert [row.picture for row in result.rows] == ["0001/NOISY_SRGB_010.PNG", "0002/NOISY_SRGB_010.PNG"]
+    assert result.mean("psnr") == pytest.approx(np.mean([psnr(*pair(seed), 255) for seed in range(2)]))
 
 
 def test_the_names_of_changed_rules_say_what_changed(tmp_path):
@@ -121,12 +138,12 @@ def test_deep_pictures_keep_their_depth(tmp_path):
 def test_pictures_without_partners_are_refused(tmp_path):
     write_pairs(tmp_path)
     (tmp_path / "clean" / "sub" / "b.png").unlink()
-    words = r"noisy/sub/b: one of 1 pictures without a partner of that name in .*clean; add it, or take both out"
+    words = r"'noisy/sub/b.png' has no partner of the same name in clean/; add it or remove the picture"
     with pytest.raises(StoreError, match=words):
         evaluate(identity, RULES, tmp_path)
     (tmp_path / "clean" / "sub").rmdir()
     (tmp_path / "clean").rename(tmp_path / "truth")
-    with pytest.raises(StoreError, match="there is no 'clean'; expected one folder 'noisy' and one 'clean'"):
+    with pytest.raises(StoreError, match="no pairs of noisy and clean pictures here, only noisy/, truth/; expected"):
         evaluate(identity, RULES, tmp_path)
     with pytest.raises(StoreError, match="does not exist; expected a folder that holds 'noisy' and 'clean'"):
         evaluate(identity, RULES, tmp_path / "missing")

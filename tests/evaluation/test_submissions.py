@@ -170,6 +170,7 @@ def test_results_of_two_models_never_mix(sidd, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         submit(stops, challenge, out, origin=ORIGIN, overwrite=True)
+    assert not (out / "SubmitSrgb.mat").exists(), "what would be handed in is of the other model"
     again = submit(identity, challenge, out, origin=ORIGIN)
     assert again.denoised == 4, "nothing is left of the other, also where beginning anew was stopped"
     with pytest.raises(StoreError, match="is not empty and holds no submission"):

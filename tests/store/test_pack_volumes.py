@@ -129,3 +129,11 @@ def test_a_file_where_the_folder_of_pictures_should_be(tmp_path, capsys):
     assert run(["pack-mri", str(tmp_path / "a.nii"), str(tmp_path / "out"), *arguments]) == 1
     assert "file: cannot be made a folder (File exists); choose another one" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pickle_without_its_folder_stops_before_the_volumes(tmp_path, capsys):
+    scan(tmp_path / "a.nii")
+    arguments = ["--slices", "0:12", "--side", "32", "--pickle", str(tmp_path / "none" / "train.pkl")]
+    assert run(["pack-mri", str(tmp_path / "a.nii"), str(tmp_path / "out"), *arguments]) == 1
+    assert "train.pkl: cannot be written: there is no folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -149,6 +149,8 @@ def test_unknown_names_and_broken_files(tmp_path):
         load_recipe(write(tmp_path, "name: x\n b: [\n"))
     with pytest.raises(RecipeError, match="is a YAML mapping"):
         load_recipe(write(tmp_path, "- 1"))
+    with pytest.raises(RecipeError, match=r"line 2: not a plain YAML recipe \(no alias \*a here: write the values out"):
+        load_recipe(write(tmp_path, "data: &a [x]\nnoise: [*a, *a]\n"))
 
 
 @pytest.mark.shared

@@ -60,18 +60,18 @@ class _Dnd(Challenge):
         top, left, bottom, right = self._box(index)
         return (bottom - top, right - left) if self.raw else (bottom - top, right - left, 3)
 
-    def bundle(self, blocks: Finished, out: Path) -> list[Path]:
-        """One file for each picture, with its boxes as cells."""
-        folder = out / "bundled"
-        folder.mkdir(exist_ok=True)
-        files = []
-        for image in range(len(self._info)):
+    def bundled(self, out: Path) -> list[Path]:
+        """One file for each picture."""
+        return [out / "bundled" / f"{image + 1:04}.mat" for image in range(len(self._info))]
+
+    def bundle(self, blocks: Finished, out: Path) -> None:
+        """Each with its boxes as cells."""
+        for image, path in enumerate(self.bundled(out)):
+            path.parent.mkdir(exist_ok=True)
             cells = np.empty(_BOXES, object)
             for box in range(_BOXES):
                 cells[box] = blocks[image * _BOXES + box]
-            files.append(folder / f"{image + 1:04}.mat")
-            _write_cells(files[-1], {"Idenoised": cells, "israw": self.raw, "eval_version": "1.0"})
-        return files
+            _write_cells(path, {"Idenoised": cells, "israw": self.raw, "eval_version": "1.0"})
 
     def _crop(self, index: int) -> npt.NDArray[np.float32]:
         image, box = divmod(index, _BOXES)
@@ -232,12 +232,15 @@ class _Sidd(Challenge):
         """Apart from the file to hand in."""
         return out / "blocks" / f"{self.names[index]}.mat"
 
-    def bundle(self, blocks: Finished, out: Path) -> list[Path]:
-        """All blocks in one file, and the time per megapixel."""
+    def bundled(self, out: Path) -> list[Path]:
+        """One file."""
+        return [out / f"Submit{self.suffix}.mat"]
+
+    def bundle(self, blocks: Finished, out: Path) -> None:
+        """All blocks, and the time per megapixel."""
         whole = np.stack([blocks[index] for index in range(len(blocks))]).reshape(self._shape)
-        path = out / f"Submit{self.suffix}.mat"
+        (path,) = self.bundled(out)
         write_mat(path, {f"DenoisedBlocks{self.suffix}": whole, f"TimeMP{self.suffix}": blocks.seconds})
-        return [path]
 
     def _noisy(self, index: int) -> npt.NDArray[Any]:
         block: npt.NDArray[Any] = read_blocks(self._path, colours=self.kind == "rgb")[divmod(index, self._shape[1])]

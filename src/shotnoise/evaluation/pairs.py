@@ -9,16 +9,15 @@ import numpy.typing as npt
 
 from shotnoise.errors import PictureError, RecipeError, StoreError, nearest
 from shotnoise.evaluation.protocol import Protocol, Trial
-from shotnoise.images import list_pictures, open_image
+from shotnoise.images import open_image
 from shotnoise.images.image import full_scale
 from shotnoise.metrics import METRICS, Metrics, quantise
 from shotnoise.sensor import estimate_sigma
 from shotnoise.store import planes
+from shotnoise.store.pair_folders import expect_pairs, partner
+from shotnoise.store.selection import NOISY_CLEAN
 
 __all__ = ["PairProtocol", "find_pairs", "pair_trial", "rows"]
-
-_NOISY = ("noisy",)
-_CLEAN = ("clean", "gt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +40,12 @@ class PairProtocol(Protocol):
     level: float | Literal["estimated"] = "estimated"
 
     def find(self, data: Path) -> tuple[Path, list[Path]]:
-        """The noisy pictures of a folder with ``noisy`` and ``clean``; see :func:`find_pairs`."""
+        """The noisy pictures of a folder of pairs; see :func:`find_pairs`."""
         return find_pairs(data)
 
     def trial(self, path: Path, channels: int, generator: np.random.RandomState) -> Trial:
         """A noisy picture with its partner; nothing is random."""
-        noisy, clean = open_image(path), open_image(_partner(path))
+        noisy, clean = open_image(path), open_image(partner(path))
         if noisy.pixels.shape != clean.pixels.shape:
             raise PictureError(
                 f"{path}: has shape {noisy.pixels.shape}, its clean partner {clean.pixels.shape}; expected the same"
@@ -89,59 +88,13 @@ def pair_trial(rules: PairProtocol, noisy: npt.NDArray[Any], clean: npt.NDArray[
 
 
 def find_pairs(data: Path) -> tuple[Path, list[Path]]:
-    """The folder of the noisy pictures and these, each of which has a clean partner.
-
-    `data` holds a folder ``noisy`` and a folder ``clean`` or ``gt``, in any case. Partners have the same name below
-    them; the extension may differ.
-    """
-    noisy_folder, clean_folder = _folders(data)
-    noisy = {_name(path, noisy_folder): path for path in list_pictures(noisy_folder)}
-    clean = {_name(path, clean_folder) for path in list_pictures(clean_folder)}
-    lonely = sorted(noisy.keys() ^ clean)
-    if lonely:
-        where, other = (noisy_folder, clean_folder) if lonely[0] in noisy else (clean_folder, noisy_folder)
-        raise StoreError(
-            f"{where / lonely[0]}: one of {len(lonely)} pictures without a partner of that name in {other}; add it, or "
-            "take both out"
-        )
-    return noisy_folder, list(noisy.values())
-
-
-def has_pairs(data: Path) -> bool:
-    """Whether there are folders as :func:`find_pairs` wants them."""
-    return data.is_dir() and bool(_named(data, _NOISY) and _named(data, _CLEAN))
-
-
-def _folders(data: Path) -> tuple[Path, Path]:
+    """The folder of the noisy pictures and these, as :mod:`shotnoise.store.pair_folders` finds them for training."""
     if not data.is_dir():
         what = "is not a folder" if data.exists() else "does not exist"
         raise StoreError(f"{data}: {what}; expected a folder that holds 'noisy' and 'clean'")
-    found = []
-    for names in (_NOISY, _CLEAN):
-        candidates = _named(data, names)
-        if len(candidates) != 1:
-            there = f"several may be '{names[0]}'" if candidates else f"there is no '{names[0]}'"
-            raise StoreError(f"{data}: {there}; expected one folder 'noisy' and one 'clean' (or 'gt') in it")
-        found.append(candidates[0])
-    return found[0], found[1]
-
-
-def _named(data: Path, names: tuple[str, ...]) -> list[Path]:
-    return [entry for entry in sorted(data.iterdir()) if entry.is_dir() and entry.name.lower() in names]
-
-
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
-
-
-def _partner(path: Path) -> Path:
-    """The clean picture of a noisy one that :func:`find_pairs` gave."""
-    noisy_folder = next(parent for parent in path.parents if parent.name.lower() in _NOISY and has_pairs(parent.parent))
-    clean_folder = _folders(noisy_folder.parent)[1]
-    place = clean_folder / path.relative_to(noisy_folder)
-    if place.is_file():
-        return place
-    return next(other for other in list_pictures(place.parent, recursive=False) if other.stem == path.stem)
+    files = expect_pairs(data, NOISY_CLEAN).files
+    name, _, noisy, _ = files[0]
+    return noisy.parents[len(Path(name).parts) - 1], [noisy for _, _, noisy, _ in files]
 
 
 def rows() -> list[PairProtocol]:

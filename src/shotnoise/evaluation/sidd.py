@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shotnoise.errors import PictureError, ProfileError, StoreError
-from shotnoise.evaluation.pairs import PairProtocol, find_pairs, has_pairs, pair_trial
+from shotnoise.evaluation.pairs import PairProtocol, pair_trial
 from shotnoise.evaluation.phases import to_planes
 from shotnoise.evaluation.protocol import Protocol, Trial
 from shotnoise.evaluation.raw import shown_planes
@@ -34,6 +34,7 @@ from shotnoise.metrics import METRICS, Metrics
 from shotnoise.sensor.estimate import estimate_law
 from shotnoise.sensor.law import NoiseLaw
 from shotnoise.store.matlab import mat_names, read_mat
+from shotnoise.store.pair_folders import find_pairs
 
 __all__ = ["BLOCKS", "Facts", "SiddRawProtocol", "SiddSrgbProtocol", "read_blocks", "read_facts", "rows", "seen_law"]
 
@@ -58,12 +59,12 @@ class SiddSrgbProtocol(PairProtocol):
         noisy = data / "ValidationNoisyBlocksSrgb.mat"
         if noisy.is_file():
             return data, _block_paths(noisy, colours=True)
-        if not has_pairs(data):
+        if find_pairs(data) is None:
             raise StoreError(
                 f"{data}: holds no {noisy.name}; expected it and ValidationGtBlocksSrgb.mat as downloaded, or folders "
                 "'noisy' and 'clean' with the blocks as pictures"
             )
-        return find_pairs(data)
+        return super().find(data)
 
     def trial(self, path: Path, channels: int, generator: np.random.RandomState) -> Trial:
         """One block with its truth."""

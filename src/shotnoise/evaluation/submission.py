@@ -68,8 +68,12 @@ class Challenge(ABC):
         return out / f"{self.names[index]}.mat"
 
     @abstractmethod
-    def bundle(self, blocks: "Finished", out: Path) -> list[Path]:
-        """Write what is to be handed in, when all blocks are there."""
+    def bundled(self, out: Path) -> list[Path]:
+        """The files that are to be handed in."""
+
+    @abstractmethod
+    def bundle(self, blocks: "Finished", out: Path) -> None:
+        """Write them, when all blocks are there."""
 
 
 class Finished:
@@ -138,7 +142,8 @@ def submit(
         progress: called with (done, total) after each block.
     """
     total = len(challenge.names)
-    _claim(out, origin, [challenge.place(out, index) for index in range(total)] if overwrite else None)
+    stale = [*(challenge.place(out, index) for index in range(total)), *challenge.bundled(out)]
+    _claim(out, origin, stale if overwrite else None)
     told: list[str] = []
     denoised = 0
     for index in range(total):
@@ -160,7 +165,8 @@ def submit(
         if progress:
             progress(index + 1, total)
     finished = Finished(challenge, out)
-    return Submission(total, denoised, finished.seconds, tuple(told), tuple(challenge.bundle(finished, out)))
+    challenge.bundle(finished, out)
+    return Submission(total, denoised, finished.seconds, tuple(told), tuple(challenge.bundled(out)))
 
 
 def _claim(out: Path, origin: Mapping[str, Any], stale: Sequence[Path] | None) -> None:

@@ -20,7 +20,7 @@ from shotnoise.images._disk import opened, shown, target, write
 from shotnoise.mri.kspace import spectrum_of
 from shotnoise.mri.slices import odd, to_signal
 
-__all__ = ["read_pickle", "write_pickle"]
+__all__ = ["pickle_target", "read_pickle", "write_pickle"]
 
 _AXES = 3
 
@@ -122,13 +122,21 @@ def _slices(first: object) -> npt.NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(shape, order="F" if by_columns else "C")
 
 
+def pickle_target(path: str | os.PathLike[str]) -> Path:
+    """Where :func:`write_pickle` would write; refuses what it could not."""
+    try:
+        return target(Path(path), overwrite=True)
+    except PictureError as error:
+        raise PictureError(f"{shown(path)}: {error}") from None
+
+
 def write_pickle(path: str | os.PathLike[str], slices: npt.NDArray[np.uint8]) -> None:
     """Write slices, (N, H, W), as the published code reads them; with their spectra, 8 times as large as they are."""
     spectra = np.stack([spectrum_of(to_signal(odd(one))).astype(np.complex64) for one in slices])
     try:
-        place = target(Path(path), overwrite=True)
-        write(place, lambda file: pickle.dump((np.ascontiguousarray(slices), spectra), file, protocol=4))
-    except PictureError as error:
-        raise PictureError(f"{shown(path)}: {error}") from None
+        write(
+            pickle_target(path),
+            lambda file: pickle.dump((np.ascontiguousarray(slices), spectra), file, protocol=4),
+        )
     except OSError as error:
         raise PictureError(f"{shown(path)}: cannot be written ({error.strerror or error})") from None

@@ -15,7 +15,7 @@ from shotnoise.images import list_pictures, open_image
 from shotnoise.store.record import encoded_key
 from shotnoise.store.selection import EXPOSURES, NOISY_CLEAN, RAW_PLANES, Failed, Picture, Selection, Unsuited, planes
 
-__all__ = ["PairFiles", "find_pairs", "read_pairs"]
+__all__ = ["PairFiles", "expect_pairs", "find_pairs", "partner", "read_pairs"]
 
 # Folder names in lower case, and the array that their pictures become.
 _FOLDERS = {
@@ -66,6 +66,40 @@ def find_pairs(folder: str | os.PathLike[str]) -> PairFiles | None:
         if set(arrays) <= found.keys():
             return PairFiles(arrays, _matched(folder, found[arrays[0]], found[arrays[1]]))
     return _sidd(folder)
+
+
+def expect_pairs(folder: Path, arrays: Sequence[str]) -> PairFiles:
+    """The pairs of one kind in a folder, which is to hold them."""
+    pairs = find_pairs(folder)
+    if pairs is None or pairs.arrays != tuple(arrays):
+        held = ", ".join(sorted(entry.name + "/" for entry in folder.iterdir() if entry.is_dir())[:5])
+        raise StoreError(
+            f"{folder}: no pairs of {arrays[0]} and {arrays[1]} pictures here"
+            f"{f', only {held}' if held else ''}; expected {_LAYOUTS[arrays[0]]}"
+        )
+    return pairs
+
+
+def partner(noisy: Path) -> Path:
+    """The clean picture of a noisy one that :func:`find_pairs` gave."""
+    if _SIDD.search(noisy.name):
+        return _called(noisy.with_name(_SIDD.sub("GT", noisy.name)))
+    for folder in noisy.parents:
+        if _FOLDERS.get(folder.name.lower()) == "noisy":
+            for side in folder.parent.iterdir():
+                place = side / noisy.relative_to(folder)
+                if _FOLDERS.get(side.name.lower()) == "clean" and place.parent.is_dir():
+                    return _called(place)
+    raise StoreError(f"{noisy}: has no clean partner; expected {_LAYOUTS['noisy']}")
+
+
+def _called(wanted: Path) -> Path:
+    """The picture of this name, or of one that differs in case or extension."""
+    if wanted.is_file():
+        return wanted
+    others = list_pictures(wanted.parent, recursive=False)
+    same = [path for path in others if path.name.lower() == wanted.name.lower()]
+    return next(iter(same or [path for path in others if path.stem == wanted.stem]))
 
 
 def _matched(folder: Path, first: Path, second: Path) -> tuple[tuple[str, str, Path, Path], ...]:
@@ -140,13 +174,7 @@ def read_pairs(
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise StoreError(f"{folder}: {what}; expected a store, or a folder with {arrays[0]}/ and {arrays[1]}/")
-    pairs = find_pairs(folder)
-    if pairs is None or pairs.arrays != tuple(arrays):
-        held = ", ".join(sorted(entry.name + "/" for entry in folder.iterdir() if entry.is_dir())[:5])
-        raise StoreError(
-            f"{folder}: no pairs of {arrays[0]} and {arrays[1]} pictures here"
-            f"{f', only {held}' if held else ''}; expected {_LAYOUTS[arrays[0]]}"
-        )
+    pairs = expect_pairs(folder, arrays)
     if selection.channels == RAW_PLANES:
         raise StoreError(f"{folder}: holds pairs of pictures, which have 3 channels or 1, not {RAW_PLANES}")
     return len(pairs.files), (_read(pairs.arrays, *pair, selection) for pair in pairs.files if pair[0] not in done)

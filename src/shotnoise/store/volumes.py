@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shotnoise.errors import PictureError, StoreError, nearest
 from shotnoise.images import Image, save_image
 from shotnoise.images._disk import make_folder
-from shotnoise.mri.pickles import read_pickle, write_pickle
+from shotnoise.mri.pickles import pickle_target, read_pickle, write_pickle
 from shotnoise.mri.slices import FIRST, SIDE, STOP, slices_of
 from shotnoise.mri.subjects import IXI, Group, ixi_number
 from shotnoise.mri.volumes import is_volume, open_volume, volume_stem
@@ -113,6 +113,8 @@ def pack_volumes(
     """
     if subjects is not None and subjects not in IXI:
         raise StoreError(f"unknown subjects '{subjects}': {nearest(subjects, IXI)}")
+    if pickle is not None:
+        pickle_target(pickle)  # a place that cannot be written should stop the first second, not the last
     report = VolumeReport(Path(store))
     sources = _sources(Path(source), first, stop, side, subjects, report)
     made_by = {
