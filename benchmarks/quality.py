@@ -34,7 +34,7 @@ from shotnoise.evaluation import ModelUnderTest, evaluate, find_pictures, get_pr
 from shotnoise.evaluation.benchmark import machine
 from shotnoise.images import open_image
 
-SIGMAS = (15, 25, 50)
+SIGMAS = (2, 5, 15, 25, 50)
 LEVELS = (2, 4, 6, 8, 10, 12, 15, 18, 22)
 SETS = ("kodak24", "bsd300")
 ISOS = (800, 1600, 3200, 6400)

@@ -436,6 +436,9 @@ def quality(content: Content, part: str) -> dict[str, dict[str, Content]]:
     return found
 
 
+WHITE = (2, 5, 15, 25, 50)
+
+
 def quality_white(content: Content) -> Lines:
     """White noise of known strength, in colour and gray."""
     models = quality(content, "gaussian")
@@ -444,14 +447,14 @@ def quality_white(content: Content) -> Lines:
         ("kodak24", "Kodak24, 768x512"), ("bsd300", "BSD300 test, 481x321"),
         ("kodak24 gray", "Kodak24, gray"), ("bsd300 gray", "BSD300 test, gray"),
     ):  # fmt: skip
-        tasks = [f"{data}, sigma {sigma}" for sigma in (15, 25, 50)]
+        tasks = [f"{data}, sigma {sigma}" for sigma in WHITE]
         noisy = [models["gaussian"][task]["noisy_psnr"] for task in tasks]
         lines.append(row(f"**{words}**, noisy", *(f"{value:.2f}" for value in noisy)))
         for name, rows in models.items():
             if tasks[0] in rows:
                 cells = [f"{rows[task]['psnr']:.2f} / {rows[task]['ssim']:.3f}" for task in tasks]
                 lines.append(row(name if name == "FFDNet" else f"`{name}`", *cells))
-    return table(["PSNR / SSIM", "sigma 15", "25", "50"], lines)
+    return table(["PSNR / SSIM", f"sigma {WHITE[0]}", *map(str, WHITE[1:])], lines)
 
 
 def quality_raw(content: Content) -> Lines:

@@ -22,7 +22,7 @@ def test_every_row_is_found_by_its_name():
     for name, protocol in PROTOCOLS.items():
         assert protocol.name == name
         assert get_protocol(name) is protocol
-    ours = {f"{data}/gaussian{sigma}" for data in ("kodak24", "bsd300", "folder") for sigma in (15, 25, 50)}
+    ours = {f"{data}/gaussian{sigma}" for data in ("kodak24", "bsd300", "folder") for sigma in (2, 5, 15, 25, 50)}
     noise2noise = {f"noise2noise/{data}/{kind}" for data in ("kodak", "bsd300") for kind in ("gaussian25", "poisson30")}
     kinds = ("gauss25", "gauss5_50", "poisson30", "poisson5_50")
     neighbor2neighbor = {f"neighbor2neighbor/{data}/{kind}" for data in ("kodak", "bsd300", "set14") for kind in kinds}

@@ -49,6 +49,9 @@ def test_level_inputs_and_phases():
     network = create("shotnet", widths=[4, 4], encoder=[1, 1], decoder=[1])
     halo, field = measure_reach(network), measure_field(network)
     assert halo < field <= 2 * halo + 1
+    relative = create("shotnet", widths=[4, 4], encoder=[1, 1], decoder=[1], relative=True)
+    assert halo + 3 <= measure_reach(relative) <= halo + 3 + relative.multiple, "a pixel is seen among 7 x 7"
+    assert measure_field(relative) >= field + 6
 
 
 def test_whole_pictures_have_no_field():

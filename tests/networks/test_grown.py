@@ -49,6 +49,21 @@ def test_the_larger_does_what_the_smaller_does_and_all_of_it_can_learn(options):
     assert all(bool((parameter.grad != 0).any()) for parameter in large.parameters())
 
 
+def test_a_relative_one_begins_as_the_other_at_a_usual_level_and_in_proportion_to_it():
+    small = trained()
+    large = create("shotnet", **(SMALL | {"widths": [9, 16], "relative": True})).eval()
+    large.load_state_dict(large.grown_from(small.state_dict()))
+    noisy, level = inputs()
+    torch.testing.assert_close(large(noisy, level), small(noisy, level), rtol=1e-5, atol=1e-5)
+    for factor in (0.25, 2):
+        expected = noisy + factor * (small(noisy, factor * level) - noisy)
+        torch.testing.assert_close(large(noisy, factor * level), expected, rtol=1e-4, atol=1e-4)
+    again = create("shotnet", **(SMALL | {"widths": [12, 16], "relative": True})).eval()
+    again.load_state_dict(again.grown_from(large.state_dict()))
+    torch.testing.assert_close(again(noisy, level / 3), large(noisy, level / 3), rtol=1e-5, atol=1e-5)
+    assert trained().grown_from(large.state_dict()) is None
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -151,7 +151,7 @@ def rows() -> list[PictureProtocol]:
             strength=sigma,
         )
         for data_set in ours
-        for sigma in (15.0, 25.0, 50.0)
+        for sigma in (2.0, 5.0, 15.0, 25.0, 50.0)
     ]
     short: dict[str, DataSet] = {"kodak": "kodak24", "bsd300": "bsd300", "set14": "set14"}
     # Noise2Noise works in -0.5..0.5, adds the same noise there and rounds (y + 0.5) 255: up to the last bit of

@@ -15,14 +15,15 @@ __all__ = ["measure_field", "measure_reach"]
 
 @torch.no_grad()
 def measure_reach(network: Network, *, limit: int = 2048) -> int | None:
-    """Largest distance in pixels at which an input pixel can change an output pixel.
+    """Largest distance in pixels at which an input pixel at the edge of a cell can change an output pixel.
 
     All weights are replaced by positive numbers and all biases by zero, so that nothing cancels and an impulse
-    spreads exactly as far as the connections reach; a picture of zeros stays zero. The numbers differ from each
-    other, or a norm over the channels would remove the impulse, and rectifiers let everything pass, or they would stop
-    what the norm made negative. The impulse is placed at both ends of a cell of `network.multiple` pixels, since
-    strided layers see the phases differently, and in narrow pictures along each axis, which costs far less than a
-    square one and shows the same reach.
+    spreads exactly as far as the connections reach; a picture of zeros stays zero, or nearly so where the network is
+    told a noise level, which is far too small to drown an impulse. The numbers differ from each other, or a norm over
+    the channels would remove the impulse, and rectifiers let everything pass, or they would stop what the norm made
+    negative. The impulse is placed at both ends of a cell of `network.multiple` pixels: windows begin and end where
+    cells do, so that these are the first pixels that they miss. And it lies in narrow pictures along each axis, which
+    costs far less than a square one and shows the same reach.
 
     Returns:
         The distance, or None when the network says that it uses the whole picture (global pooling, attention), or
@@ -61,7 +62,6 @@ def measure_field(network: Network) -> int | None:
     length += -length % step + step
     middle = length // 2 // step * step
     narrow = max(step, 8 + -8 % step)
-    level = None if probe.level == "none" else torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     widest = 0
     for parameter in probe.parameters():
         parameter.requires_grad_(False)
@@ -70,7 +70,7 @@ def measure_field(network: Network) -> int | None:
         shape[axis] = length
         picture = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
         with _Unrectified():
-            line = probe(picture, level, _no_latent(probe, picture)).sum((0, 1)).select(3 - axis, narrow // 2)
+            line = probe(picture, _faint(probe), _no_latent(probe, picture)).sum((0, 1)).select(3 - axis, narrow // 2)
         for position in {middle, middle + step - 1}:
             (gradient,) = torch.autograd.grad(line[position], picture, retain_graph=True)
             seen = gradient.ne(0).any(1)[0].any(3 - axis).nonzero()
@@ -93,6 +93,11 @@ def _positive(network: Network) -> Network:
     return probe
 
 
+def _faint(probe: Network) -> Tensor | None:
+    """A noise level: not zero, as some networks take nothing away where there is no noise."""
+    return None if probe.level == "none" else torch.full((1, 1, 1, 1), 1e-100, dtype=torch.float64)
+
+
 def _no_latent(probe: Network, picture: Tensor) -> Tensor | None:
     """Zeros where a network would draw numbers: only the picture shall change the result."""
     if probe.latent_shape is None:
@@ -113,13 +118,18 @@ def _spread(probe: Network, length: int, positions: set[int], axis: int) -> int:
     narrow = max(probe.multiple, 8 + -8 % probe.multiple)
     shape = [1, probe.channels, narrow, narrow]
     shape[axis] = length
-    level = None if probe.level == "none" else torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+
+    def result_of(picture: Tensor) -> Tensor:
+        with _Unrectified():
+            result: Tensor = probe(picture, _faint(probe), _no_latent(probe, picture))
+        return result
+
+    nothing = torch.zeros(shape, dtype=torch.float64)
+    before = result_of(nothing)
     furthest = 0
     for position in positions:
-        picture = torch.zeros(shape, dtype=torch.float64)
+        picture = nothing.clone()
         picture.select(axis, position).select(2, narrow // 2).fill_(1.0)
-        with _Unrectified():
-            result: Tensor = probe(picture, level, _no_latent(probe, picture))
-        changed = (result != 0).any(1)[0].any(3 - axis).nonzero()
+        changed = (result_of(picture) != before).any(1)[0].any(3 - axis).nonzero()
         furthest = max(furthest, int((changed - position).abs().max()))
     return furthest

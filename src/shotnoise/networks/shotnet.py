@@ -5,6 +5,10 @@ peak; the first layer works at half resolution, so full-resolution features neve
 a correction, which keeps int8 close to float. Conditioned on the noise level, so one file covers a range of noise and
 the user can ask for more or less.
 
+Weak noise is hard for such a network: what it has to see and to say is a hundredth of the picture's range. The
+`relative` one counts both in units of the noise level: beside the picture it sees by how many levels each pixel differs
+from its neighbourhood, and what it takes away is its output times the level. No noise, no change.
+
 No paper. Size S, the default: 939,212 parameters, 2.38 GMAC at 256x256 colour; size M: 6,623,564 and 5.17 GMAC.
 """
 
@@ -27,6 +31,10 @@ _SIZES = {
     "S": ((32, 64, 128), (1, 1, 2), (2, 1)),
     "M": ((32, 64, 128, 256), (2, 2, 2, 4), (2, 2, 2)),
 }
+_NEIGHBOURHOOD = 7  # pixels on a side
+_FAR = 8.0  # levels; a pixel that differs by more from its neighbourhood has no noise worth a finer number
+_FAINTEST = 1 / 255  # noise below this is seen in units of this
+_USUAL = 0.1  # the level at which a relative network begins as what it has grown from
 
 
 class _Residual(nn.Module):
@@ -53,6 +61,7 @@ class ShotNet(Network):
         encoder: residual blocks on each scale on the way down, as many numbers as `widths`; None: those of the size.
         decoder: residual blocks on each scale on the way up, one number fewer; coarse to fine; None likewise.
         level: 'sigma' to take the noise level as an input, 'none' for a blind network.
+        relative: see and correct in units of the noise level, which 'sigma' tells.
     """
 
     source: ClassVar[str] = "this project"
@@ -66,6 +75,7 @@ class ShotNet(Network):
         encoder: Sequence[int] | None = None,
         decoder: Sequence[int] | None = None,
         level: Literal["none", "sigma"] = "sigma",
+        relative: bool = False,
     ) -> None:
         super().__init__()
         if size not in _SIZES:
@@ -81,10 +91,13 @@ class ShotNet(Network):
             )
         if level not in ("none", "sigma"):
             raise ModelError(f"level is '{level}'; expected 'none' or 'sigma'")
+        if relative and level == "none":
+            raise ModelError("relative is true and level 'none'; expected level 'sigma', in whose units it counts")
         self.channels = in_nc
         self.level = level
+        self.relative = relative
         self.multiple = 2 ** len(widths)
-        planes = in_nc + (level == "sigma")
+        planes = in_nc + (level == "sigma") + relative * in_nc
         # 6x6 with stride 2 is pixel-unshuffle followed by a 3x3, in one layer that exports with free sizes.
         self.stem = nn.Conv2d(planes, widths[0], 6, stride=2, padding=2)
         self.encoder = nn.ModuleList(
@@ -105,9 +118,12 @@ class ShotNet(Network):
             nn.init.zeros_(parameter)
 
     def forward(self, noisy: Tensor, level: Tensor | None = None, latent: Tensor | None = None) -> Tensor:  # noqa: D102
-        x = noisy
+        x, unit = noisy, None
         if self.level == "sigma":
-            x = torch.cat((noisy, self.level_map(noisy, level)), dim=1)
+            sigma = self.level_map(noisy, level)
+            x = torch.cat((noisy, sigma), dim=1)
+            if self.relative:
+                x, unit = torch.cat((x, _detail(noisy, sigma)), dim=1), sigma
         x = self.stem(x)  # (B, w0, H/2, W/2)
         skips: list[Tensor] = []
         for scale, blocks in enumerate(self.encoder):
@@ -117,8 +133,8 @@ class ShotNet(Network):
                 x = self.down[scale](x)
         for up, blocks in zip(self.up, self.decoder, strict=True):
             x = blocks(up(x) + skips.pop())
-        # (B, 4C, H/2, W/2) -> (B, C, H, W)
-        return noisy + F.pixel_shuffle(self.head(x), 2)
+        correction = F.pixel_shuffle(self.head(x), 2)  # (B, 4C, H/2, W/2) -> (B, C, H, W)
+        return noisy + (correction if unit is None else unit * correction)
 
     @classmethod
     def arguments_from(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
@@ -143,13 +159,20 @@ class ShotNet(Network):
             "widths": widths,
             "encoder": (blocks("encoder") + [0] * len(widths))[: len(widths)],
             "decoder": (blocks("decoder") + [0] * len(widths))[: len(widths) - 1],
-            "level": "sigma" if stem.shape[1] == channels + 1 else "none",
+            "level": "sigma" if stem.shape[1] > channels else "none",
+            "relative": stem.shape[1] > channels + 1,
         }
 
     def grown_from(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """Of a ShotNet with no more features, blocks and scales, and the same inputs."""
+        """Of a ShotNet with no more features, blocks and scales, and the same inputs.
+
+        A relative one also grows from one that is not: it does the same at a usual noise level, and in proportion to
+        the level at others.
+        """
         own, smaller = self.state_dict(), self.arguments_from(state)
         if smaller is None or (smaller["in_nc"], smaller["level"]) != (self.channels, self.level):
+            return None
+        if smaller["relative"] and not self.relative:
             return None
         # The way up is counted from the coarsest scale, of which this network may have more.
         coarser = len(self.decoder) - len(smaller["decoder"])
@@ -175,4 +198,13 @@ class ShotNet(Network):
                 grown[name] = own[name].clone()
                 grown[name][tuple(reach)] = 0
             grown[name][taken] = values
+        if self.relative and not smaller["relative"]:
+            for name in ("head.weight", "head.bias"):
+                grown[name] /= _USUAL
         return grown
+
+
+def _detail(noisy: Tensor, sigma: Tensor) -> Tensor:
+    """By how many noise levels each pixel differs from the mean around it; -2..2 stands for as many as matter."""
+    mean = F.avg_pool2d(noisy, _NEIGHBOURHOOD, stride=1, padding=_NEIGHBOURHOOD // 2, count_include_pad=False)
+    return ((noisy - mean) / (_FAR / 2 * sigma.clamp_min(_FAINTEST))).clamp(-2, 2)
