@@ -171,10 +171,10 @@ def denoise_files(
         else:
             finished(verdict)
     if todo:
-        engines, results = start(options, [job for job, _ in todo.values()], jobs, tell, workers)
-        report.engine, report.raw_engine = engines.get("picture"), engines.get("raw")
-        report.volume_engine = engines.get("volume")
         try:
+            engines, results = start(options, [job for job, _ in todo.values()], jobs, tell, workers)
+            report.engine, report.raw_engine = engines.get("picture"), engines.get("raw")
+            report.volume_engine = engines.get("volume")
             with contextlib.closing(results):
                 for job, file in results:
                     _record(manifests, *todo.pop(job.output), everything=file.status == "done")
